@@ -1,0 +1,63 @@
+/*
+ * json.h - two readers of JSON: a tree for configurations, a scanner for everything large
+ *
+ * The tree is jansson's, with limits: config.json and its like. The scanner below walks
+ * strict JSON (RFC 8259) without recursion and without allocating by what the text claims:
+ * safetensors headers and the 32 MB tokenizer.json go through it.
+ */
+#ifndef BASE_JSON_H
+#define BASE_JSON_H
+
+#include "base/status.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Parse a configuration file of at most 16 MB: an object at the top, unique keys, no NUL in
+ * strings. NaN and Infinity literals, which Python writes, are refused. The caller owns *out
+ * (json_decref). Sentences begin with the path. ERR_USAGE when missing; ERR_CORRUPT. */
+MUST_CHECK enum status json_read_file(const char *path, json_t **out, struct error *err);
+
+enum json_event {
+    JSON_BAD,          /* not JSON: scanner->why says what, scanner->at where */
+    JSON_END,          /* the document is complete; only white space followed */
+    JSON_OBJECT_BEGIN, /* { */
+    JSON_OBJECT_END,   /* } */
+    JSON_ARRAY_BEGIN,  /* [ */
+    JSON_ARRAY_END,    /* ] */
+    JSON_KEY,          /* a member's name, in scanner->text */
+    JSON_STRING,       /* in scanner->text, n_text */
+    JSON_NUMBER,       /* its literal text, in scanner->text */
+    JSON_TRUE,
+    JSON_FALSE,
+    JSON_NULL,
+};
+
+enum { JSON_MAX_DEPTH = 64 };
+
+struct json_scanner {
+    const char *bytes; /* borrowed; needs no NUL */
+    size_t n_bytes, at;
+    const char *text; /* decoded, NUL-terminated, valid until the next call */
+    size_t n_text;    /* may hold NUL bytes from \u0000 */
+    const char *why;
+    int depth;
+    /* private */
+    char *buffer;
+    size_t buffer_size;
+    uint64_t is_object;
+    int state;
+};
+
+/* Begin at the first byte. Strings must be UTF-8; lone surrogates are refused. */
+void json_scan_begin(struct json_scanner *scanner, const char *bytes, size_t n_bytes);
+enum json_event json_scan_next(struct json_scanner *scanner);
+/* Skip the value that comes next, whole (also the value of a key just read). */
+bool json_scan_skip(struct json_scanner *scanner);
+/* True when scanner->text is a non-negative integer literal that fits u64. */
+bool json_scan_u64(const struct json_scanner *scanner, uint64_t *out);
+void json_scan_end(struct json_scanner *scanner); /* free the buffer */
+
+#endif

@@ -1,0 +1,100 @@
+/*
+ * convert.h - one streaming pass from a checkpoint to packed files; a checkpoint as a model
+ */
+#ifndef CONVERT_CONVERT_H
+#define CONVERT_CONVERT_H
+
+#include "base/base.h"
+#include "formats/model/model.h"
+#include "formats/tokenizer/tokenizer.h"
+#include "quantize/quantize.h"
+
+struct convert_lora {
+    const char *path;
+    double scale; /* the user's strength, 1 by default */
+};
+
+/* How to read the source. */
+struct source_options {
+    const struct convert_lora *loras;
+    size_t n_loras;
+    const char *chat_template; /* a file that replaces the source's, or NULL */
+    const char *const *metadata; /* KEY=VALUE strings */
+    size_t n_metadata;
+    bool keep_dead; /* keep k/v tensors of KV-sharing layers when the source has them */
+};
+
+/* A checkpoint folder, a weights file beside its config.json, or a GGUF, seen as the GGUF it would
+ * become when nothing is quantized (F32, F16 and BF16 stay; anything else is decoded to F32, or to
+ * a block type where the codes fit exactly). Rows are transformed as they are read; memory stays
+ * bounded. Everything is checked here: names, shapes, what is missing, what is too much. */
+MUST_CHECK enum status convert_open_source(const char *path, const struct source_options *options,
+                                           struct model **out, struct error *err);
+
+/* A GGUF file, or else a source: what every verb that takes a MODEL calls. */
+MUST_CHECK enum status convert_open_model(const char *path, const struct source_options *options,
+                                          struct model **out, struct error *err);
+
+struct convert_options {
+    struct source_options source;
+    const char *type;        /* mix name; NULL: the default */
+    const char *recipe;      /* file, or NULL */
+    const char *ple_type;    /* type name for the per-layer table, or NULL: the mix decides */
+    bool ple_inline;         /* one file instead of two */
+    const char *imatrix;     /* file, or NULL */
+    enum method method;
+    bool force, resume;
+    uint64_t max_memory;     /* bytes; 0: 1 GiB */
+};
+
+/* What convert would do with one output tensor. */
+struct plan_entry {
+    const char *name;        /* GGUF name */
+    const char *source;      /* source tensor(s), for people */
+    const char *transform;   /* "copy", "stack 128 experts", ... */
+    const char *source_type; /* "BF16", "int4 g32", ... */
+    enum block_type type;
+    const char *why;         /* the rule that decided the type */
+    int n_dims;
+    uint64_t ne[4];
+    uint64_t n_bytes, offset; /* offset in its file */
+    int file;                 /* 0, or 1 for the PLE shard */
+};
+
+struct plan {
+    const struct plan_entry *entries; /* in the order of writing */
+    size_t n_entries;
+    const char *layout;       /* the layout recognised: "gemma4 E2B, 3 shards, BF16" */
+    const char *const *notes; /* sentences: ignored tensors, untied head, ... */
+    size_t n_notes;
+    const char *const *paths; /* output files */
+    const uint64_t *file_bytes;
+    size_t n_files;
+    uint64_t source_bytes;
+    const struct gguf_meta *meta; /* of the first file */
+};
+
+/* Decide everything and write nothing. `out_path` may be NULL ("OUT.gguf"). */
+MUST_CHECK enum status convert_plan(const char *source, const char *out_path,
+                                    const struct convert_options *options, struct plan **out,
+                                    struct error *err);
+void plan_free(struct plan *plan);
+
+struct convert_result {
+    struct {
+        char *path;
+        uint64_t bytes;
+        char sha256[65];
+    } files[2];
+    size_t n_files, n_tensors;
+    double seconds;
+};
+
+/* Carry it out. On success every output file is whole under its name; otherwise none is. */
+MUST_CHECK enum status convert_run(const char *source, const char *out_path,
+                                   const struct convert_options *options,
+                                   const struct progress *progress, struct convert_result *result,
+                                   struct error *err);
+void convert_result_free(struct convert_result *result);
+
+#endif

@@ -1,0 +1,106 @@
+/*
+ * runtime.h - from a model to logits: the reference run that everything is judged by
+ *
+ *     struct runtime *rt;  struct sequence *seq;
+ *     runtime_open(model, &(struct runtime_options){0}, &rt, err);
+ *     sequence_new(rt, 4096, &seq, err);
+ *     runtime_eval(rt, seq, ids, n_ids, &sink, err);
+ *
+ * Source of the arithmetic: docs/architecture.md, which restates the Gemma 4 forward pass.
+ */
+#ifndef RUNTIME_RUNTIME_H
+#define RUNTIME_RUNTIME_H
+
+#include "base/base.h"
+#include "formats/model/model.h"
+
+struct runtime;
+struct sequence;
+
+enum arithmetic {
+    ARITH_FAST, /* integer dot products for quantized weights: activations rounded to 8 bits */
+    ARITH_F32,  /* weights decoded exactly, every product and sum in f32: for judging weights */
+};
+
+struct runtime_options {
+    enum arithmetic arithmetic;
+    bool scalar;            /* force the scalar kernels (the second witness, the noise floor) */
+    bool ple_in_memory;     /* hold the per-layer-embedding table resident instead of on disk */
+    size_t ple_cache_bytes; /* row cache; 0: the default of 16 MiB; at most 64 MiB resident */
+};
+
+/* Facts a caller may need of an opened model. */
+struct runtime_facts {
+    const char *architecture; /* "gemma4" */
+    uint32_t n_layers, n_embd, n_vocab, n_ple; /* n_ple: width of a layer's slice, 0 without */
+    uint32_t context_length;                   /* as trained */
+    bool is_causal;                            /* false for encoders */
+    const char *kernels;                       /* "avx2", ... */
+    uint64_t weight_bytes;                     /* touched for one decoded token */
+    uint64_t n_macs;                           /* multiply-adds for one token, head included */
+};
+
+/* Check every tensor's shape once and get ready. `model` is borrowed and must outlive *out.
+ * ERR_SHAPE, ERR_UNSUPPORTED (architecture, with the list of those supported), ERR_CORRUPT,
+ * ERR_NOMEM. Sentences name the tensor or key. */
+MUST_CHECK enum status runtime_open(const struct model *model,
+                                    const struct runtime_options *options, struct runtime **out,
+                                    struct error *err);
+const struct runtime_facts *runtime_facts(const struct runtime *rt);
+void runtime_close(struct runtime *rt); /* NULL is fine */
+
+/* A context: positions 0 .. n_ctx - 1 of one text. Local layers keep a ring of their window. */
+MUST_CHECK enum status sequence_new(struct runtime *rt, uint32_t n_ctx, struct sequence **out,
+                                    struct error *err);
+uint32_t sequence_length(const struct sequence *seq); /* positions evaluated so far */
+void sequence_reset(struct sequence *seq);            /* back to empty */
+void sequence_free(struct sequence *seq);
+
+/* Where logits go: rows of n_vocab floats after the softcap, in order of position. */
+struct logits_sink {
+    void *arg;
+    uint32_t first; /* positions before this one want no logits (UINT32_MAX: none at all) */
+    void (*rows)(void *arg, uint32_t position, size_t n_rows, const float *logits);
+};
+
+/* Evaluate n ids at the sequence's next positions, in batches. sink may be NULL. The logits of
+ * the last position are wanted when sink->first <= it. ERR_USAGE when the context is full or an
+ * id is outside the vocabulary; ERR_IO / ERR_CORRUPT from reading rows of the table;
+ * ERR_INTERRUPTED. After a failure the sequence must be reset. */
+MUST_CHECK enum status runtime_eval(struct runtime *rt, struct sequence *seq, const int32_t *ids,
+                                    size_t n, const struct logits_sink *sink, struct error *err);
+
+/* ---- looking inside ---- */
+
+/* What a tap is shown: n_rows rows of n_cols floats, for positions from `position` on. */
+struct tap_event {
+    const char *what;   /* "embed", "ple", "hidden", "final_norm", "router.ids",
+                           "router.weights", "k", "v", or "input": the input of a product */
+    int layer;          /* -1 outside layers */
+    const char *weight; /* "input": the GGUF name of the weight it will be multiplied by */
+    int expert;         /* "input" of an expert's matrix: which; -1 otherwise */
+    uint32_t position;  /* of the first row (for experts: unspecified) */
+    size_t n_rows, n_cols;
+    const float *x;     /* borrowed for the call; row r at x + r * n_cols */
+};
+
+/* Show every event to fn (one at a time, from the calling thread); NULL stops it. An "input" is
+ * shown once a weight: q, k and v each get their own event with the same x. */
+void runtime_tap(struct runtime *rt, void (*fn)(void *arg, const struct tap_event *event),
+                 void *arg);
+
+/* ---- sampling ---- */
+
+struct sampler {
+    float temperature; /* 0: greedy */
+    uint32_t top_k;    /* 0: off */
+    float top_p, min_p; /* 1 and 0: off */
+    uint64_t state;    /* seed it with the user's seed; advances with every draw */
+};
+
+/* The next token from n_vocab logits; greedy takes the first of equal maxima. `scratch` holds
+ * n_vocab floats. Deterministic for a given state. */
+int32_t sampler_draw(struct sampler *sampler, const float *logits, size_t n_vocab,
+                     float *scratch);
+
+#endif
