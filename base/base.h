@@ -13,5 +13,6 @@
 #include "base/memory.h"
 #include "base/parallel.h"
 #include "base/status.h"
+#include "base/utf8.h"
 
 #endif

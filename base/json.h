@@ -20,19 +20,20 @@
  * (json_decref). Sentences begin with the path. ERR_USAGE when missing; ERR_CORRUPT. */
 MUST_CHECK enum status json_read_file(const char *path, json_t **out, struct error *err);
 
+/* Named apart from jansson's JSON_*. */
 enum json_event {
-    JSON_BAD,          /* not JSON: scanner->why says what, scanner->at where */
-    JSON_END,          /* the document is complete; only white space followed */
-    JSON_OBJECT_BEGIN, /* { */
-    JSON_OBJECT_END,   /* } */
-    JSON_ARRAY_BEGIN,  /* [ */
-    JSON_ARRAY_END,    /* ] */
-    JSON_KEY,          /* a member's name, in scanner->text */
-    JSON_STRING,       /* in scanner->text, n_text */
-    JSON_NUMBER,       /* its literal text, in scanner->text */
-    JSON_TRUE,
-    JSON_FALSE,
-    JSON_NULL,
+    SCAN_BAD,          /* not JSON: scanner->why says what, scanner->at where */
+    SCAN_END,          /* the document is complete; only white space followed */
+    SCAN_OBJECT_BEGIN, /* { */
+    SCAN_OBJECT_END,   /* } */
+    SCAN_ARRAY_BEGIN,  /* [ */
+    SCAN_ARRAY_END,    /* ] */
+    SCAN_KEY,          /* a member's name, in scanner->text */
+    SCAN_STRING,       /* in scanner->text, n_text */
+    SCAN_NUMBER,       /* its literal text, in scanner->text */
+    SCAN_TRUE,
+    SCAN_FALSE,
+    SCAN_NULL,
 };
 
 enum { JSON_MAX_DEPTH = 64 };

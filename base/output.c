@@ -1,0 +1,253 @@
+/*
+ * output.c - write files that are whole or not there
+ *
+ * The bytes go to `.NAME.partial` beside the target, which is locked while it grows: two
+ * processes with the same target do not mix their bytes.
+ */
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { WRITE_MOST = 1 << 30 };
+
+struct output {
+    int fd;
+    bool force;
+    char *path, *temporary, *folder; /* owned */
+};
+
+static void release(struct output *dst)
+{
+    if (!dst)
+        return;
+    if (dst->fd >= 0)
+        close(dst->fd);
+    free(dst->path);
+    free(dst->temporary);
+    free(dst->folder);
+    free(dst);
+}
+
+/* "dir/name" to "dir/" and "dir/.name.partial"; without a slash the folder is ".". */
+static enum status name_parts(struct output *dst, const char *path, struct error *err)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path;
+    const size_t n_folder = (size_t)(name - path), n = strlen(path) + sizeof("..partial");
+
+    if (name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+        return fail(err, ERR_USAGE, "%s: not the name of a file", path);
+    dst->path = strdup(path);
+    dst->folder = n_folder ? strndup(path, n_folder) : strdup(".");
+    dst->temporary = malloc(n);
+    if (!dst->path || !dst->folder || !dst->temporary)
+        return fail(err, ERR_NOMEM, "%s: no memory to write it", path);
+    snprintf(dst->temporary, n, "%.*s.%s.partial", (int)n_folder, path, name);
+    return OK;
+}
+
+/* The name must be free, or a regular file that may be replaced: never a device, never a
+ * folder. */
+static enum status check_target(const struct output *dst, struct error *err)
+{
+    struct stat info;
+
+    if (stat(dst->path, &info) != 0) {
+        if (errno == ENOENT || errno == ENOTDIR)
+            return OK;
+        return fail(err, ERR_USAGE, "%s: %s", dst->path, strerror(errno));
+    }
+    if (!S_ISREG(info.st_mode))
+        return fail(err, ERR_USAGE, "%s: exists and is not a regular file", dst->path);
+    if (!dst->force)
+        return fail(err, ERR_USAGE, "%s: exists already (--force replaces it)",
+                    dst->path);
+    return OK;
+}
+
+/* True when the name still leads to the file that is open: nobody renamed or removed it
+ * between our open and our lock. */
+static bool is_still_ours(const struct output *dst)
+{
+    struct stat by_name, by_fd;
+
+    return lstat(dst->temporary, &by_name) == 0 && fstat(dst->fd, &by_fd) == 0 &&
+           by_name.st_dev == by_fd.st_dev && by_name.st_ino == by_fd.st_ino;
+}
+
+static enum status open_temporary(struct output *dst, bool resume, struct error *err)
+{
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    struct stat info;
+
+    dst->fd = open(dst->temporary, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK,
+                   0666);
+    if (dst->fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+        return fail(err, ERR_USAGE, "%s: there is no folder %s", dst->path, dst->folder);
+    if (dst->fd < 0 && (errno == EACCES || errno == EROFS || errno == ENAMETOOLONG))
+        return fail(err, ERR_USAGE, "%s: %s", dst->path, strerror(errno));
+    if (dst->fd < 0 || fstat(dst->fd, &info) != 0)
+        return fail(err, ERR_IO, "%s: %s", dst->temporary, strerror(errno));
+    if (!S_ISREG(info.st_mode))
+        return fail(err, ERR_USAGE, "%s: not a regular file", dst->temporary);
+    /* File systems without locks say ENOLCK or EINVAL; they are written to all the same. */
+    if (fcntl(dst->fd, F_SETLK, &whole) != 0 && (errno == EACCES || errno == EAGAIN))
+        return fail(err, ERR_USAGE, "%s: another process is writing it", dst->path);
+    if (!is_still_ours(dst))
+        return fail(err, ERR_USAGE, "%s: another process has just written it", dst->path);
+    if (!resume && ftruncate(dst->fd, 0) != 0)
+        return fail(err, ERR_IO, "%s: %s", dst->temporary, strerror(errno));
+    return OK;
+}
+
+enum status output_open(const char *path, const struct output_options *options,
+                        struct output **out, struct error *err)
+{
+    struct output *dst = calloc(1, sizeof(*dst));
+    enum status st;
+
+    if (!dst)
+        return fail(err, ERR_NOMEM, "%s: no memory to write it", path);
+    dst->fd = -1;
+    dst->force = options->force;
+    st = name_parts(dst, path, err);
+    if (st == OK)
+        st = check_target(dst, err);
+    if (st == OK)
+        st = open_temporary(dst, options->resume, err);
+    if (st == OK)
+        *out = dst;
+    else
+        release(dst);
+    return st;
+}
+
+enum status output_write(struct output *dst, uint64_t offset, const void *buf, size_t n,
+                         struct error *err)
+{
+    const unsigned char *at = buf;
+
+    if (offset > INT64_MAX || n > INT64_MAX - offset)
+        return fail(err, ERR_IO, "%s: %s", dst->path, strerror(EFBIG));
+    while (n > 0) {
+        ssize_t put = pwrite(dst->fd, at, n < WRITE_MOST ? n : WRITE_MOST, (off_t)offset);
+
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put <= 0)
+            return fail(err, ERR_IO, "%s: %s at byte %" PRIu64, dst->path,
+                        strerror(put < 0 ? errno : ENOSPC), offset);
+        at += put;
+        offset += (uint64_t)put;
+        n -= (size_t)put;
+    }
+    return OK;
+}
+
+enum status output_read(struct output *dst, uint64_t offset, void *buf, size_t n,
+                        struct error *err)
+{
+    unsigned char *at = buf;
+
+    if (offset > INT64_MAX || n > INT64_MAX - offset)
+        return fail(err, ERR_IO, "%s: ends before byte %" PRIu64, dst->temporary, offset);
+    while (n > 0) {
+        ssize_t got = pread(dst->fd, at, n < WRITE_MOST ? n : WRITE_MOST, (off_t)offset);
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return fail(err, ERR_IO, "%s: %s at byte %" PRIu64, dst->temporary,
+                        got < 0 ? strerror(errno) : "ends too early", offset);
+        at += got;
+        offset += (uint64_t)got;
+        n -= (size_t)got;
+    }
+    return OK;
+}
+
+uint64_t output_size(const struct output *dst)
+{
+    struct stat info;
+
+    return fstat(dst->fd, &info) == 0 ? (uint64_t)info.st_size : 0;
+}
+
+const char *output_path(const struct output *dst)
+{
+    return dst->path;
+}
+
+const char *output_temporary(const struct output *dst)
+{
+    return dst->temporary;
+}
+
+/* Make the new name itself durable. Some file systems cannot sync a folder; then there is
+ * nothing more to do. */
+static void sync_folder(const char *folder)
+{
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0)
+        return;
+    (void)fsync(fd);
+    close(fd);
+}
+
+enum status output_commit(struct output *dst, uint64_t n_bytes, struct error *err)
+{
+    enum status st = OK;
+
+    if (ftruncate(dst->fd, (off_t)n_bytes) != 0 || fsync(dst->fd) != 0) {
+        st = fail(err, ERR_IO, "%s: %s", dst->path, strerror(errno));
+        goto out;
+    }
+    st = check_target(dst, err);
+    if (st == OK && rename(dst->temporary, dst->path) != 0)
+        st = fail(err, ERR_IO, "%s: %s", dst->path, strerror(errno));
+
+out:
+    if (st == OK)
+        sync_folder(dst->folder);
+    else
+        (void)unlink(dst->temporary);
+    release(dst);
+    return st;
+}
+
+void output_discard(struct output *dst)
+{
+    if (dst)
+        (void)unlink(dst->temporary);
+    release(dst);
+}
+
+void output_keep(struct output *dst)
+{
+    release(dst);
+}
+
+enum status file_write_all(const char *path, const void *bytes, size_t n, bool force,
+                           struct error *err)
+{
+    const struct output_options options = {.force = force};
+    struct output *dst = NULL;
+    enum status st = output_open(path, &options, &dst, err);
+
+    if (st != OK)
+        return st;
+    st = output_write(dst, 0, bytes, n, err);
+    if (st != OK) {
+        output_discard(dst);
+        return st;
+    }
+    return output_commit(dst, n, err);
+}
