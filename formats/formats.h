@@ -69,4 +69,9 @@ uint64_t tensor_elements(const struct tensor *t);
 uint64_t tensor_cols(const struct tensor *t);
 uint64_t tensor_rows(const struct tensor *t);
 
+/* Bytes of a tensor of that type and shape. ERR_CORRUPT, saying which, when the product of the
+ * dimensions or its bits overflow, or when sub-byte elements do not fill the last byte. */
+MUST_CHECK enum status tensor_measure(enum dtype dtype, const uint64_t *dims, int n_dims,
+                                      uint64_t *n_bytes, struct error *err);
+
 #endif
