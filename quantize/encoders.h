@@ -1,0 +1,70 @@
+/*
+ * encoders.h - the hot loops of rounding and searching, one table an instruction set
+ *
+ * The scalar table is complete and is the definition; every other table computes the same
+ * bits. Nothing here knows how a block is packed.
+ */
+#ifndef QUANTIZE_ENCODERS_H
+#define QUANTIZE_ENCODERS_H
+
+#include "base/cpu.h"
+#include "quantize/tile.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* A block of 32 before packing. */
+struct coded {
+    float scale, offset; /* as computed; a value is about scale * q - offset */
+    uint8_t q[32];       /* Q8_0: two's complement */
+};
+
+/* The candidates of the asymmetric search: inverse scales (first + step * i + top) / range. */
+struct ladder {
+    int top; /* codes are 0 ... top */
+    float first, step;
+    int n_steps; /* i = 0 ... n_steps */
+};
+
+/* What a least-squares fit of scale and offset needs, by lane. */
+struct moments {
+    float wc[TILE_LANES], wcc[TILE_LANES], wxc[TILE_LANES];
+};
+
+struct encoders {
+    const char *name;
+
+    /* n values to halves (nearest even) and to bfloat16 (nearest even, NaN kept quiet). */
+    void (*f16)(const float *x, uint16_t *out, size_t n);
+    void (*bf16)(const float *x, uint16_t *out, size_t n);
+
+    /* n blocks of 32: the scale is the signed extremum over -half, codes 0 ... 2 half - 1
+     * stand for q - half (Q4_0: half 8, Q5_0: 16). */
+    void (*extremum)(const float *x, struct coded *out, size_t n, int half);
+    /* n blocks of 32: codes 0 ... top spread over minimum to maximum (Q4_1, Q5_1). */
+    void (*range)(const float *x, struct coded *out, size_t n, int top);
+    /* n blocks of 32: codes -127 ... 127, halves away from zero (Q8_0). */
+    void (*symmetric8)(const float *x, struct coded *out, size_t n);
+
+    /* Weighted search over 19 scales around the extremum over -half; n weights a lane.
+     * Sets q (0 ... 2 half - 1, for q - half) and scale; a lane of zeros gets q = 0, scale 0. */
+    void (*symmetric)(struct tile *tile, int n, int half);
+    /* Weighted search for scale and offset over 32 weights a lane. Sets q, scale, offset. */
+    void (*asymmetric)(struct tile *tile, const struct ladder *ladder);
+    /* q = nearest((x + offset) / scale) within lo ... hi; lanes of scale 0 keep their q. */
+    void (*requantize)(struct tile *tile, int n, int lo, int hi);
+
+    /* Sum of w * (x + offset - scale * c)^2 down each lane, c the nearest code within
+     * lo ... hi. */
+    void (*loss)(const struct tile *tile, int n, int lo, int hi, float *loss);
+    /* The moments of those codes. */
+    void (*fit)(const struct tile *tile, int n, int lo, int hi, struct moments *out);
+};
+
+/* The best table this machine can run under CARAT_CPU, chosen once. */
+const struct encoders *encoders_best(void);
+
+/* The table for exactly `level`, or NULL where the build or the machine lacks it. */
+const struct encoders *encoders_at(enum cpu_level level);
+
+#endif

@@ -1,0 +1,48 @@
+/*
+ * quantize.c - the door: rows of floats to rows of blocks
+ */
+#include "quantize/quantize.h"
+
+#include "quantize/codec.h"
+
+#include <math.h>
+
+static rows_encoder *choose(const struct codec *codec, enum method method, bool has_importance)
+{
+    if (method == METHOD_PLAIN)
+        return has_importance ? codec->weighted : codec->plain;
+    return method == METHOD_SEARCH ? codec->search : NULL;
+}
+
+bool quantize_can(enum block_type type, enum method method)
+{
+    return choose(codec_find(type), method, false);
+}
+
+void quantize_rows(enum block_type type, enum method method, const float *x, size_t n_rows,
+                   size_t n_cols, const float *importance, void *out)
+{
+    rows_encoder *encode = choose(codec_find(type), method, importance != NULL);
+    const struct rows_in in = {
+        .encode = encoders_best(),
+        .type = type,
+        .x = x,
+        .n_rows = n_rows,
+        .n_cols = n_cols,
+        .importance = importance,
+    };
+
+    assert(encode && n_cols % block_type_info(type)->weights == 0);
+    encode(&in, out);
+}
+
+bool quantize_all_finite(const float *x, size_t n, size_t *at)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (isfinite(x[i]))
+            continue;
+        *at = i;
+        return false;
+    }
+    return true;
+}

@@ -1,0 +1,127 @@
+/*
+ * round_k.c - plain rounding of Q4_K and Q5_K: eight sub-blocks of 32 with 6-bit scales
+ *
+ * Two super-blocks fill a tile. Source: docs/rounding.md, "Q4_K and Q5_K"; ggml 0.25.1,
+ * quantize_row_q4_K_ref, quantize_q4_K and make_qp_quants.
+ */
+#include "quantize/codec.h"
+#include "quantize/nearest.h"
+#include "quantize/super.h"
+
+#include <math.h>
+
+static const struct ladder plain_q4 = {.top = 15, .first = -1.0f, .step = 0.1f, .n_steps = 20};
+static const struct ladder plain_q5 = {.top = 31, .first = -0.5f, .step = 0.1f, .n_steps = 15};
+static const struct ladder fine_q4 = {.top = 15, .first = -0.9f, .step = 0.05f, .n_steps = 36};
+static const struct ladder fine_q5 = {.top = 31, .first = -0.9f, .step = 0.05f, .n_steps = 36};
+
+/* w = rms of the sub-block + |x|. */
+static void weigh_plain(struct tile *tile)
+{
+    float sum[TILE_LANES] = {0};
+
+    for (int i = 0; i < 32; i++)
+        for (int b = 0; b < TILE_LANES; b++)
+            sum[b] += tile->x[i][b] * tile->x[i][b];
+    for (int b = 0; b < TILE_LANES; b++)
+        sum[b] = sqrtf(sum[b] / 32.0f);
+    for (int i = 0; i < 32; i++)
+        for (int b = 0; b < TILE_LANES; b++)
+            tile->w[i][b] = sum[b] + fabsf(tile->x[i][b]);
+}
+
+/* The tile holds importance in w; make it importance * sqrt(variance + x^2), the variance
+ * twice the mean square of the super-block. sums[b] is the weight of lane b. */
+static void weigh_important(struct tile *tile, const float *const supers[2],
+                            float sums[TILE_LANES])
+{
+    float variance[TILE_LANES];
+
+    for (int s = 0; s < 2; s++) {
+        float sum = 0.0f;
+
+        for (int i = 0; i < 256; i++)
+            sum += supers[s][i] * supers[s][i];
+        for (int g = 0; g < 8; g++)
+            variance[8 * s + g] = 2.0f * sum / 256.0f;
+    }
+    for (int b = 0; b < TILE_LANES; b++)
+        sums[b] = 0.0f;
+    for (int i = 0; i < 32; i++) {
+        for (int b = 0; b < TILE_LANES; b++) {
+            float x = tile->x[i][b];
+
+            tile->w[i][b] *= sqrtf(variance[b] + x * x);
+            sums[b] += tile->w[i][b];
+        }
+    }
+}
+
+/* 6-bit codes of eight non-negative values against their maximum; the step as stored. */
+static uint16_t spread_plain(const float *values, uint8_t codes[8])
+{
+    float top = 0.0f;
+
+    for (int g = 0; g < 8; g++)
+        top = values[g] > top ? values[g] : top;
+
+    float inv = top > 0.0f ? 63.0f / top : 0.0f;
+    for (int g = 0; g < 8; g++) {
+        /* Through a byte first, as the reference does: it matters when 63 / top overflows. */
+        uint8_t code = (uint8_t)nearest(inv * values[g]);
+        codes[g] = code < 63 ? code : 63;
+    }
+    return f16_from_f32(top / 63.0f);
+}
+
+/* Codes against the stored scales; a sub-block whose scale is zero keeps the search's. */
+static void finish(const struct rows_in *in, struct tile *tile, struct coded_k *supers, int n,
+                   void **out)
+{
+    bool q4 = in->type == TYPE_Q4_K;
+
+    super_store_scales(supers, tile);
+    in->encode->requantize(tile, 32, 0, q4 ? 15 : 31);
+    for (int s = 0; s < n; s++)
+        super_take(tile, s, &supers[s]);
+    *out = super_pack(in->type, supers, n, *out);
+}
+
+void round_k_plain(const struct rows_in *in, void *out)
+{
+    struct super_walk walk = super_begin(in);
+    struct tile tile;
+
+    for (int n; (n = super_next(&walk, &tile)) > 0;) {
+        struct coded_k supers[2];
+
+        weigh_plain(&tile);
+        in->encode->asymmetric(&tile, in->type == TYPE_Q4_K ? &plain_q4 : &plain_q5);
+        for (int s = 0; s < 2; s++) {
+            supers[s].d = spread_plain(tile.scale + 8 * s, supers[s].sc);
+            supers[s].dmin = spread_plain(tile.offset + 8 * s, supers[s].mn);
+        }
+        finish(in, &tile, supers, n, &out);
+    }
+}
+
+void round_k_weighted(const struct rows_in *in, void *out)
+{
+    struct super_walk walk = super_begin(in);
+    struct tile tile;
+
+    for (int n; (n = super_next(&walk, &tile)) > 0;) {
+        struct coded_k supers[2];
+        float sums[TILE_LANES];
+
+        weigh_important(&tile, walk.x, sums);
+        in->encode->asymmetric(&tile, in->type == TYPE_Q4_K ? &fine_q4 : &fine_q5);
+        for (int s = 0; s < 2; s++) {
+            const float *w = sums + 8 * s;
+
+            supers[s].d = f16_from_f32(super_fit(tile.scale + 8 * s, w, supers[s].sc));
+            supers[s].dmin = f16_from_f32(super_fit(tile.offset + 8 * s, w, supers[s].mn));
+        }
+        finish(in, &tile, supers, n, &out);
+    }
+}
