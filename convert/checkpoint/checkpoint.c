@@ -1,0 +1,336 @@
+/*
+ * checkpoint.c - open a folder or a weights file: raw tensors, then the steps that claim them
+ */
+#include "convert/checkpoint/catalogue.h"
+#include "formats/safetensors/safetensors.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- reading source tensors ---- */
+
+uint64_t source_cols(const struct source_tensor *t)
+{
+    return t->n_dims ? t->dims[t->n_dims - 1] : 1;
+}
+
+uint64_t source_rows(const struct source_tensor *t)
+{
+    uint64_t rows = 1;
+
+    for (int i = 0; i + 1 < t->n_dims; i++)
+        rows *= t->dims[i]; /* no overflow: elements fit 64 bits, checked by the file's reader */
+    return rows;
+}
+
+enum status source_read(const struct source_tensor *t, uint64_t first, uint64_t n, float *x,
+                        struct error *err)
+{
+    void *raw = malloc(t->provider->fetch_bytes(t, first, n) + 1);
+    enum status st;
+
+    if (!raw)
+        return fail(err, ERR_NOMEM, "%s: no memory for %" PRIu64 " rows", t->found, n);
+    st = t->provider->fetch(t, first, n, raw, err);
+    if (st == OK)
+        t->provider->decode(t, &(struct fetched){first, n, raw}, first, n, x);
+    free(raw);
+    return st;
+}
+
+enum { COMPARE_BYTES = 4 << 20 };
+
+enum status source_equal(const struct source_tensor *a, const struct source_tensor *b, bool *same,
+                         struct error *err)
+{
+    const uint64_t rows = source_rows(a), cols = source_cols(a);
+    const uint64_t fits = COMPARE_BYTES / sizeof(float) / (cols ? cols : 1);
+    const uint64_t slab = fits ? fits : 1;
+    float *x = NULL, *y = NULL;
+    enum status st = OK;
+
+    *same = rows == source_rows(b) && cols == source_cols(b);
+    if (!*same)
+        return OK;
+    x = malloc((size_t)(slab * cols) * sizeof(float) + 1);
+    y = malloc((size_t)(slab * cols) * sizeof(float) + 1);
+    if (!x || !y)
+        st = fail(err, ERR_NOMEM, "%s: no memory to compare it", a->found);
+
+    for (uint64_t row = 0; st == OK && *same && row < rows; row += slab) {
+        const uint64_t n = rows - row < slab ? rows - row : slab;
+
+        st = source_read(a, row, n, x, err);
+        if (st == OK)
+            st = source_read(b, row, n, y, err);
+        if (st == OK)
+            *same = memcmp(x, y, (size_t)(n * cols) * sizeof(float)) == 0;
+    }
+    free(x);
+    free(y);
+    return st;
+}
+
+/* ---- opening ---- */
+
+/* The folder of a path: itself, or what stands before the last slash. */
+static const char *folder_of(struct arena *arena, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    if (file_is_folder(path))
+        return arena_strdup(arena, path);
+    if (!slash)
+        return arena_strdup(arena, ".");
+    return arena_strndup(arena, path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+static enum status read_config(struct checkpoint *cp, struct error *err)
+{
+    const char *path = arena_printf(&cp->arena, "%s/config.json", cp->folder);
+
+    if (!path)
+        return fail(err, ERR_NOMEM, "no memory for a path");
+    if (!file_exists(path))
+        return fail(err, ERR_USAGE, "%s: no config.json there (a checkpoint folder expected)",
+                    cp->folder);
+    return json_read_file(path, &cp->config, err);
+}
+
+static int by_canonical(const void *a, const void *b)
+{
+    const struct raw_tensor *x = a, *y = b;
+    const int order = strcmp(x->name, y->name);
+
+    return order ? order : (x->order > y->order) - (x->order < y->order);
+}
+
+/* Two tensors that mean the same are a contradiction nobody can resolve. */
+static enum status check_unique(const struct checkpoint *cp, struct error *err)
+{
+    for (size_t i = 1; i < cp->n_raws; i++)
+        if (strcmp(cp->raws[i - 1].name, cp->raws[i].name) == 0)
+            return fail(err, ERR_CORRUPT, "%s: %s and %s are the same tensor (%s)", cp->path,
+                        cp->raws[i - 1].t->name, cp->raws[i].t->name, cp->raws[i].name);
+    return OK;
+}
+
+static enum status list_raws(struct checkpoint *cp, struct error *err)
+{
+    cp->n_raws = shards_count(cp->shards);
+    cp->raws = arena_array(&cp->arena, cp->n_raws + 1, sizeof(*cp->raws));
+    if (!cp->raws)
+        return fail(err, ERR_NOMEM, "no memory for the table of tensors");
+
+    for (size_t i = 0; i < cp->n_raws; i++) {
+        struct raw_tensor *raw = &cp->raws[i];
+
+        raw->t = shards_at(cp->shards, i);
+        raw->file = shards_file(cp->shards, raw->t->file);
+        raw->order = i;
+        raw->name = canonical_name(&cp->arena, raw->t->name);
+        if (!raw->name)
+            return fail(err, ERR_NOMEM, "no memory for names of tensors");
+    }
+    qsort(cp->raws, cp->n_raws, sizeof(*cp->raws), by_canonical);
+    return check_unique(cp, err);
+}
+
+/* "3 shards, BF16": how many files, and the type of most bytes. */
+static enum status describe(struct checkpoint *cp, struct error *err)
+{
+    const size_t n = shards_n_files(cp->shards);
+    uint64_t bytes[DTYPE_COUNT] = {0};
+    int most = DTYPE_BF16;
+
+    for (size_t i = 0; i < cp->n_raws; i++)
+        bytes[cp->raws[i].t->dtype] += cp->raws[i].t->n_bytes;
+    for (int d = 0; d < DTYPE_COUNT; d++)
+        if (bytes[d] > bytes[most])
+            most = d;
+    cp->layout = arena_printf(&cp->arena, "%zu shard%s, %s", n, n == 1 ? "" : "s",
+                              dtype_name((enum dtype)most));
+    return cp->layout ? OK : fail(err, ERR_NOMEM, "no memory for a sentence");
+}
+
+static enum status open_weights(struct checkpoint *cp, struct error *err)
+{
+    enum status st = file_is_folder(cp->path) ? shards_open(cp->path, &cp->shards, err)
+                                              : shards_open_file(cp->path, &cp->shards, err);
+    if (st == OK)
+        st = list_raws(cp, err);
+    return st == OK ? describe(cp, err) : st;
+}
+
+/* ---- steps ---- */
+
+/* Quantized modules need a step of their own; without one their codes are not weights. */
+static enum status quantized_claim(struct checkpoint *cp, struct error *err)
+{
+    const json_t *text = json_object_get(cp->config, "text_config");
+    const json_t *config = json_object_get(cp->config, "quantization_config");
+
+    if (!json_is_object(config))
+        config = json_object_get(text, "quantization_config");
+    if (!json_is_object(config))
+        return OK;
+    const char *method = json_string_value(json_object_get(config, "quant_method"));
+    return fail(err, ERR_UNSUPPORTED,
+                "%s/config.json: quantization_config: quant_method \"%s\" is not supported",
+                cp->folder, method ? method : "none");
+}
+
+/* List the tensors of one kind of leftover, mark them taken and put them in a note. */
+static enum status set_aside(struct checkpoint *cp, enum leftover kind, const char *why,
+                             struct error *err)
+{
+    enum { NAMED = 24 };
+    char *names = arena_strdup(&cp->arena, "");
+    size_t n = 0;
+
+    for (size_t i = 0; i < cp->n_raws && names; i++) {
+        struct raw_tensor *raw = &cp->raws[i];
+
+        if (raw->taken || canonical_leftover(raw->name) != kind)
+            continue;
+        raw->taken = true;
+        if (n++ < NAMED && kind == LEFTOVER_HARMLESS)
+            names = arena_printf(&cp->arena, "%s%s%s", names, *names ? ", " : ": ", raw->t->name);
+    }
+    if (!names)
+        return fail(err, ERR_NOMEM, "no memory for a sentence");
+    if (n == 0)
+        return OK;
+    return catalogue_note(cp, err, "%zu tensor%s %s%s%s", n, n == 1 ? "" : "s", why, names,
+                          n > NAMED && *names ? ", ..." : "");
+}
+
+static enum status leftovers_claim(struct checkpoint *cp, struct error *err)
+{
+    const enum status st = set_aside(cp, LEFTOVER_HARMLESS, "ignored: they change nothing", err);
+
+    return st != OK ? st : set_aside(cp, LEFTOVER_TOWER, "of the vision and audio parts left out",
+                                     err);
+}
+
+static enum status adapters_claim(struct checkpoint *cp, struct error *err)
+{
+    if (cp->n_loras == 0)
+        return OK;
+    return fail(err, ERR_UNSUPPORTED, "%s: adapters cannot be merged by this build",
+                cp->loras[0].path);
+}
+
+static enum status (*const steps[])(struct checkpoint *cp, struct error *err) = {
+    quantized_claim, leftovers_claim, plain_claim, experts_claim, adapters_claim,
+};
+
+static int by_order(const void *a, const void *b)
+{
+    const struct source_tensor *const *x = a;
+    const struct source_tensor *const *y = b;
+    return ((*x)->order > (*y)->order) - ((*x)->order < (*y)->order);
+}
+
+enum status checkpoint_open(const char *path, const struct convert_lora *loras, size_t n_loras,
+                            struct checkpoint **out, struct error *err)
+{
+    struct checkpoint *cp = calloc(1, sizeof(*cp));
+    enum status st = OK;
+
+    if (!cp)
+        return fail(err, ERR_NOMEM, "%s: no memory to open it", path);
+    cp->loras = loras;
+    cp->n_loras = n_loras;
+    cp->path = arena_strdup(&cp->arena, path);
+    cp->folder = folder_of(&cp->arena, path);
+    if (!cp->path || !cp->folder)
+        st = fail(err, ERR_NOMEM, "%s: no memory to open it", path);
+
+    if (st == OK)
+        st = read_config(cp, err);
+    if (st == OK)
+        st = open_weights(cp, err);
+    for (size_t i = 0; st == OK && i < sizeof(steps) / sizeof(steps[0]); i++)
+        st = steps[i](cp, err);
+    if (st == OK && !catalogue_sort(cp))
+        st = fail(err, ERR_NOMEM, "%s: no memory for the table of tensors", path);
+    if (st != OK) {
+        checkpoint_close(cp);
+        return st;
+    }
+    if (cp->n_tensors)
+        qsort(cp->tensors, cp->n_tensors, sizeof(struct source_tensor *), by_order);
+    *out = cp;
+    return OK;
+}
+
+/* ---- looking ---- */
+
+const char *checkpoint_folder(const struct checkpoint *cp)
+{
+    return cp->folder;
+}
+
+const json_t *checkpoint_config(const struct checkpoint *cp)
+{
+    return cp->config;
+}
+
+const char *checkpoint_layout(const struct checkpoint *cp)
+{
+    return cp->layout;
+}
+
+uint64_t checkpoint_bytes(const struct checkpoint *cp)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < checkpoint_n_files(cp); i++)
+        bytes += file_size(checkpoint_file(cp, i));
+    return bytes;
+}
+
+size_t checkpoint_count(const struct checkpoint *cp)
+{
+    return cp->n_tensors;
+}
+
+const struct source_tensor *checkpoint_at(const struct checkpoint *cp, size_t i)
+{
+    return cp->tensors[i];
+}
+
+size_t checkpoint_notes(const struct checkpoint *cp)
+{
+    return cp->n_notes;
+}
+
+const char *checkpoint_note(const struct checkpoint *cp, size_t i)
+{
+    return cp->notes[i];
+}
+
+size_t checkpoint_n_files(const struct checkpoint *cp)
+{
+    return shards_n_files(cp->shards);
+}
+
+const struct file *checkpoint_file(const struct checkpoint *cp, size_t i)
+{
+    return shards_file(cp->shards, (int)i);
+}
+
+void checkpoint_close(struct checkpoint *cp)
+{
+    if (!cp)
+        return;
+    shards_close(cp->shards);
+    json_decref(cp->config);
+    free(cp->tensors);
+    free(cp->by_name);
+    free(cp->notes);
+    arena_free(&cp->arena);
+    free(cp);
+}
