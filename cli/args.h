@@ -31,6 +31,7 @@ struct texts {
     const char *at[TEXTS_MAX];
 };
 
+/* One row of a table, written as { "output", 'o', OPTION_TEXT, &out, "FILE", "where to write" }. */
 struct option {
     const char *name; /* without the dashes */
     char letter;      /* 0: none */
@@ -73,6 +74,9 @@ bool args_parse(const struct verb *verb, int argc, char **argv, struct args *arg
  * EXIT_FAULT. */
 __attribute__((format(printf, 2, 3))) int args_refuse(const struct verb *verb,
                                                       const char *fmt, ...);
+
+/* The help of a verb, as `--help` prints it: usage, examples, options. */
+void args_help(const struct verb *verb);
 
 /* "64K" to bytes; false when it is not a size. */
 bool args_size(const char *text, uint64_t *out);

@@ -40,7 +40,6 @@ enum exit_status {
     EXIT_INTERRUPT = 130, /* the user pressed Ctrl-C */
 };
 
-int cmd_help(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_tokenize(int argc, char **argv);

@@ -1,0 +1,105 @@
+/*
+ * main.c - the table of verbs
+ */
+#include "base/base.h"
+#include "cli/cli.h"
+#include "cli/spelling.h"
+#include "cli/ui.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static int help(int argc, char **argv);
+
+static const struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *operands;
+    const char *help;
+} commands[] = {
+    /* in the order a model travels */
+    {"help", help, "[VERB]", "examples and options of a verb"},
+    {"version", cmd_version, "", "version, build, instruction sets found"},
+};
+
+enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };
+
+static int usage(FILE *to)
+{
+    fprintf(to, "carat VERB [...]: convert, quantize, run and verify Gemma models\n\n");
+    for (int i = 0; i < N_COMMANDS; i++)
+        fprintf(to, "  %-11s %-24s %s\n", commands[i].name, commands[i].operands,
+                commands[i].help);
+    fprintf(to, "\n`carat help VERB` shows its examples and options.\n");
+    return to == stdout ? EXIT_YES : EXIT_FAULT;
+}
+
+static const struct command *find(const char *name)
+{
+    for (int i = 0; i < N_COMMANDS; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static int refuse(const char *name)
+{
+    const char *names[N_COMMANDS], *nearest;
+    char shown[128];
+
+    for (int i = 0; i < N_COMMANDS; i++)
+        names[i] = commands[i].name;
+    nearest = spelling_nearest(name, names, N_COMMANDS);
+    text_escape(shown, sizeof(shown), name, strlen(name));
+    if (nearest)
+        fprintf(stderr, "carat: no verb is called %s (did you mean %s?)\n", shown,
+                nearest);
+    else
+        fprintf(stderr, "carat: no verb is called %s (carat help lists them)\n", shown);
+    return EXIT_FAULT;
+}
+
+static int help(int argc, char **argv)
+{
+    static char wish[] = "--help";
+    const struct command *command;
+
+    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0)
+        return usage(stdout);
+    command = find(argv[1]);
+    if (!command)
+        return refuse(argv[1]);
+    return command->run(2, (char *[]){argv[1], wish, NULL});
+}
+
+static int run(int argc, char **argv)
+{
+    const struct command *command;
+
+    if (argc < 2)
+        return usage(stderr);
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+        return usage(stdout);
+    if (strcmp(argv[1], "--version") == 0)
+        return cmd_version(1, argv + 1);
+    command = find(argv[1]);
+    return command ? command->run(argc - 1, argv + 1) : refuse(argv[1]);
+}
+
+int main(int argc, char **argv)
+{
+    struct error err = {0};
+    int code;
+
+    if (cpu_check_environment(&err) != OK)
+        return ui_fail(&err);
+    interrupt_install();
+    code = run(argc, argv);
+    /* A full disk shows itself only when the last bytes leave. */
+    if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_YES) {
+        fprintf(stderr, "carat: stdout: %s\n", strerror(errno));
+        return EXIT_MACHINE;
+    }
+    return code;
+}
