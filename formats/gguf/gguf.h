@@ -8,7 +8,13 @@
  *     tensor data: offset from here, each tensor zero-padded to the alignment
  *
  * ne[0] is the contiguous dimension: the reverse of a PyTorch shape. Offsets must be exactly
- * cumulative, as llama.cpp demands. Version 2 files are read too.
+ * cumulative, as llama.cpp demands. Version 2 files, which differ in the number only, are read
+ * too. Bytes after the last tensor are allowed.
+ *
+ * Reading checks every count against the bytes that are left before it allocates, and also:
+ * unique keys and tensor names, UTF-8 and no NUL in keys, names and single strings (pieces of a
+ * vocabulary may be any bytes), booleans of 0 or 1, no arrays of arrays, rows of whole blocks,
+ * no dimension of 0, a power of two as alignment, tensors that end within the file.
  *
  * Source: ggml docs/gguf.md; loader rules of llama.cpp 0.5.0.
  */
@@ -35,6 +41,8 @@ enum gguf_type {
     GGUF_F64 = 12,
 };
 
+const char *gguf_type_name(enum gguf_type type); /* "u32"; "unknown type" beyond the list */
+
 struct gguf_str {
     const char *text; /* NUL-terminated, may hold NULs before; borrowed */
     size_t n;
@@ -47,6 +55,9 @@ struct gguf_value {
     enum gguf_type element; /* arrays: the type of the elements, never GGUF_ARRAY */
     uint64_t count;         /* arrays: how many; otherwise 1 */
     const void *data;       /* packed little-endian elements; NULL for strings */
+    /* private: string i ends at text[ends[i]], a NUL, and the next begins after it */
+    const char *text;
+    const uint64_t *ends;
 };
 
 /* An ordered set of key, value. Setting a key twice keeps its place and takes the last value.
@@ -78,9 +89,9 @@ MUST_CHECK enum status gguf_set_array(struct gguf_meta *meta, const char *key,
 MUST_CHECK enum status gguf_set_strings(struct gguf_meta *meta, const char *key,
                                         const struct gguf_str *strings, uint64_t count,
                                         struct error *err);
-/* Copy one value of another set under its own key. */
-MUST_CHECK enum status gguf_set_value(struct gguf_meta *meta, const struct gguf_meta *from,
-                                      const struct gguf_value *value, struct error *err);
+/* Copy a value, mostly of another set, under its own key. */
+MUST_CHECK enum status gguf_set_value(struct gguf_meta *meta, const struct gguf_value *value,
+                                      struct error *err);
 void gguf_unset(struct gguf_meta *meta, const char *key);
 
 size_t gguf_meta_count(const struct gguf_meta *meta);
@@ -89,7 +100,9 @@ const struct gguf_value *gguf_meta_find(const struct gguf_meta *meta, const char
 
 /* Strictly typed getters: false when the key is absent or of another type. */
 bool gguf_get_str(const struct gguf_meta *meta, const char *key, struct gguf_str *out);
+bool gguf_get_u16(const struct gguf_meta *meta, const char *key, uint16_t *out);
 bool gguf_get_u32(const struct gguf_meta *meta, const char *key, uint32_t *out);
+bool gguf_get_i32(const struct gguf_meta *meta, const char *key, int32_t *out);
 bool gguf_get_f32(const struct gguf_meta *meta, const char *key, float *out);
 bool gguf_get_bool(const struct gguf_meta *meta, const char *key, bool *out);
 /* Element i of any integer or bool array (or scalar, for i == 0), widened; i < count. */
@@ -113,10 +126,12 @@ uint64_t gguf_tensor_rows(const struct gguf_tensor *t); /* ne[1] * ne[2] * ne[3]
 /* An open GGUF: one file, or all shards of a split (opened by its first). */
 struct gguf;
 
-/* Open, read and check headers. ERR_CORRUPT names the rule; ERR_UNSUPPORTED for versions and
- * tensor types nobody defined. Shards are found from the name -00001-of-0000N.gguf. */
+/* Open, read and check headers. ERR_USAGE when the file or a shard is missing; ERR_CORRUPT names
+ * the rule; ERR_UNSUPPORTED for versions and tensor types nobody defined. Sentences begin with
+ * the path. Shards are found from the name -00001-of-0000N.gguf. A file must say what it is
+ * (general.architecture, or general.type "imatrix"); shards after the first need not. */
 MUST_CHECK enum status gguf_open(const char *path, struct gguf **out, struct error *err);
-/* Header checks over bytes in memory (one file), for tests and fuzzing. */
+/* Header checks over bytes in memory (one file), for tests and fuzzing; gguf_file() is NULL. */
 MUST_CHECK enum status gguf_parse(const uint8_t *bytes, size_t n_bytes, struct gguf **out,
                                   struct error *err);
 const struct gguf_meta *gguf_metadata(const struct gguf *file); /* of the first shard */
