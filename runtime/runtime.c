@@ -1,0 +1,108 @@
+/*
+ * runtime.c - open a model for running, and say what it is
+ */
+#include "runtime/runtime.h"
+#include "runtime/pass.h"
+
+#include <stdlib.h>
+
+static uint64_t row_bytes(const struct matrix *m)
+{
+    return (uint64_t)m->n_rows * block_row_bytes(m->type, m->n_cols);
+}
+
+/* Count `n` matrices of this shape, read for every token. */
+static void count(struct runtime_facts *facts, const struct linear *linear, uint32_t n)
+{
+    const struct matrix *m = &linear->matrix;
+
+    if (!m->data)
+        return;
+    facts->weight_bytes += row_bytes(m) * n;
+    facts->n_macs += (uint64_t)m->n_rows * m->n_cols * n;
+}
+
+static void count_layer(struct runtime *rt, uint32_t i)
+{
+    const struct layer_weights *w = &rt->weights.layers[i];
+    const struct linear *whole[] = {&w->q,  &w->k,    &w->v,        &w->o,    &w->gate,
+                                    &w->up, &w->down, &w->inp_gate, &w->proj, &w->router};
+    const struct linear *chosen[] = {&w->gate_exps, &w->up_exps, &w->down_exps};
+
+    for (size_t j = 0; j < sizeof(whole) / sizeof(whole[0]); j++)
+        count(&rt->facts, whole[j], 1);
+    for (size_t j = 0; j < sizeof(chosen) / sizeof(chosen[0]); j++)
+        count(&rt->facts, chosen[j], rt->config.n_experts_used);
+}
+
+static void find_facts(struct runtime *rt)
+{
+    const struct config *c = &rt->config;
+
+    rt->facts = (struct runtime_facts){
+        .architecture = c->family->architecture,
+        .n_layers = c->n_layers,
+        .n_embd = c->n_embd,
+        .n_vocab = (uint32_t)rt->weights.n_vocab,
+        .n_ple = c->n_ple,
+        .context_length = c->context_length,
+        .is_causal = c->family->is_causal,
+        .kernels = kernels_name(rt->kernels),
+    };
+    for (uint32_t i = 0; i < c->n_layers; i++)
+        count_layer(rt, i);
+    count(&rt->facts, &rt->weights.ple_proj, 1);
+    count(&rt->facts, &rt->weights.output, 1);
+}
+
+static enum status open_ple(struct runtime *rt, const struct runtime_options *options,
+                            struct error *err)
+{
+    if (rt->weights.ple_table < 0)
+        return OK;
+    return ple_rows_open(rt->model, (size_t)rt->weights.ple_table,
+                         &(struct ple_rows_options){.in_memory = options->ple_in_memory,
+                                                    .cache_bytes = options->ple_cache_bytes,
+                                                    .max_requests = MAX_BATCH},
+                         &rt->ple_rows, err);
+}
+
+enum status runtime_open(const struct model *model, const struct runtime_options *options,
+                         struct runtime **out, struct error *err)
+{
+    struct runtime *rt = calloc(1, sizeof(*rt));
+    enum status st;
+
+    if (!rt)
+        return fail(err, ERR_NOMEM, "no memory for a model");
+    rt->model = model;
+    rt->arithmetic = options->arithmetic;
+    rt->kernels = options->scalar ? kernels_at(CPU_SCALAR) : kernels_best();
+    if ((st = config_read(&rt->config, model->meta, err)) != OK ||
+        (st = weights_open(&rt->weights, model, &rt->config, err)) != OK ||
+        (st = rope_open(rt, err)) != OK || (st = open_ple(rt, options, err)) != OK) {
+        runtime_close(rt);
+        return fail_at(err, model->path);
+    }
+    find_facts(rt);
+    *out = rt;
+    return OK;
+}
+
+const struct runtime_facts *runtime_facts(const struct runtime *rt)
+{
+    return &rt->facts;
+}
+
+void runtime_close(struct runtime *rt)
+{
+    if (!rt)
+        return;
+    ple_rows_close(rt->ple_rows);
+    scratch_free(&rt->scratch);
+    for (int kind = 0; kind < ROPE_KINDS; kind++)
+        free(rt->rope_freqs[kind]);
+    weights_close(&rt->weights);
+    config_free(&rt->config);
+    free(rt);
+}

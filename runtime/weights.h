@@ -1,0 +1,62 @@
+/*
+ * weights.h - GGUF tensors by the part they play, every shape checked
+ *
+ * weights_open() walks two tables of names: what it cannot find and what it finds too much is an
+ * error that names the tensor. Matrices stay in the types the kernels multiply, mapped where the
+ * model can map; anything else is decoded to F32 once.
+ */
+#ifndef RUNTIME_WEIGHTS_H
+#define RUNTIME_WEIGHTS_H
+
+#include "formats/model/model.h"
+#include "runtime/config.h"
+#include "runtime/kernels/kernels.h"
+
+/* A matrix with the name the file gives it. Absent: matrix.data is NULL. Experts have one each:
+ * `matrix` is the first, the next begins expert_bytes later. */
+struct linear {
+    struct matrix matrix;
+    size_t expert_bytes;
+    const char *name; /* borrowed; NULL for the later parts of a fused tensor */
+};
+
+struct layer_weights {
+    const float *attn_norm, *q_norm, *k_norm, *post_attention_norm;
+    struct linear q, k, v, o; /* v absent: values are the keys before their norm */
+    const float *ffn_norm, *post_ffw_norm;
+    struct linear gate, up, down;
+    const float *scale; /* one number: multiplies the stream after the layer */
+
+    const float *post_norm; /* per-layer embeddings */
+    struct linear inp_gate, proj;
+
+    const float *pre_ffw_norm_2, *post_ffw_norm_1, *post_ffw_norm_2; /* experts */
+    struct linear router;
+    const float *router_scale, *expert_scale;
+    struct linear gate_exps, up_exps, down_exps;
+};
+
+struct weights {
+    struct linear token_embd, output; /* output may be the same matrix */
+    const float *output_norm;
+    const float *rope_freqs; /* half a global head of divisors, or NULL */
+    struct linear ple_proj;
+    const float *ple_norm;
+    int64_t ple_table;                 /* index of the tensor in the model, or -1 */
+    struct linear pre_proj, post_proj; /* drafters */
+    struct linear dense_2, dense_3;    /* encoders: heads after pooling; may be absent */
+    struct layer_weights *layers;
+    size_t n_vocab;
+    struct weights_store *store; /* private: what is owned */
+};
+
+/* ERR_SHAPE names a tensor that is missing, misshapen or superfluous; ERR_UNSUPPORTED for a type
+ * without a decoder; ERR_NOMEM; what reading gives; ERR_INTERRUPTED. */
+MUST_CHECK enum status weights_open(struct weights *weights, const struct model *model,
+                                    const struct config *config, struct error *err);
+void weights_close(struct weights *weights); /* a zeroed one is fine */
+
+/* The matrix of expert `e`. */
+struct matrix linear_expert(const struct linear *linear, size_t e);
+
+#endif
