@@ -297,7 +297,7 @@ static bool in_object(const struct json_scanner *scanner)
 static enum json_event begin(struct json_scanner *scanner, bool is_object)
 {
     if (scanner->depth == JSON_MAX_DEPTH)
-        return bad(scanner, "nested more than 64 deep");
+        return bad(scanner, "nested beyond a depth of 64");
     const uint64_t bit = (uint64_t)1 << scanner->depth++;
 
     scanner->at++;
@@ -397,7 +397,7 @@ enum json_event json_scan_next(struct json_scanner *scanner)
     skip_space(scanner);
     if (scanner->state == IS_OVER || scanner->state == WANT_NOTHING) {
         if (scanner->at < scanner->n_bytes)
-            return bad(scanner, "more text after the value");
+            return bad(scanner, "trailing text after the value");
         scanner->state = IS_OVER;
         return SCAN_END;
     }
