@@ -35,9 +35,15 @@ Test(utf8, no_other_two_bytes_are_a_sequence)
 
 Test(utf8, refuses_what_the_standard_refuses)
 {
-    static const char *const cases[] = {"\xc0\x80",         "\xe0\x9f\xbf",     "\xed\xa0\x80",
-                                        "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80",
-                                        "\xfe",             "\xff",             "\x80"};
+    static const char *const cases[] = {"\xc0\x80",
+                                        "\xe0\x9f\xbf",
+                                        "\xed\xa0\x80",
+                                        "\xf0\x8f\xbf\xbf",
+                                        "\xf4\x90\x80\x80",
+                                        "\xf5\x80\x80\x80",
+                                        "\xfe",
+                                        "\xff",
+                                        "\x80"};
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
         cr_expect_eq(utf8_length(cases[i], strlen(cases[i])), 0, "case %zu", i);
@@ -66,7 +72,8 @@ Test(text_escape, cuts_at_a_whole_character)
 
     for (size_t size = 1; size <= sizeof(out); size++) {
         memset(out, 'x', sizeof(out));
-        cr_expect_eq(text_escape(out, size, "\xe2\x82\xac\xe2\x82\xac", 6), (size - 1) / 3 * 3);
+        cr_expect_eq(text_escape(out, size, "\xe2\x82\xac\xe2\x82\xac", 6),
+                     (size - 1) / 3 * 3);
         cr_expect_eq(out[(size - 1) / 3 * 3], '\0');
     }
     cr_expect_eq(text_escape(out, 4, "\n", 1), 0);
