@@ -38,7 +38,7 @@ struct panel {
     _Alignas(64) uint8_t q[PANEL_BLOCKS][BLOCK / 4][PANEL_ROWS][4]; /* code + offset */
     _Alignas(64) float s[PANEL_BLOCKS][PANEL_ROWS];
     _Alignas(64) float m[PANEL_BLOCKS][PANEL_ROWS];
-    _Alignas(64) int16_t halves[PANEL_BLOCKS][2][PANEL_ROWS]; /* Q6_K: scales of 16 columns */
+    _Alignas(64) int16_t halves[PANEL_BLOCKS][PANEL_ROWS][2]; /* Q6_K: scales of 16 columns */
     size_t n_blocks;
     enum block_type type;
 };
@@ -64,9 +64,9 @@ struct kernels {
     /* Round n_blocks blocks of x into row 0 of out. */
     void (*round)(const float *x, size_t n_blocks, const struct rounded *out);
 
-    /* y[r] gains the products of 8 rows with the whole row 0 of x, block by block. By type; NULL
-     * where there is no integer product. */
-    dot_function *dot[TYPE_COUNT];
+    /* y[r] gains the products of 8 rows with the whole row 0 of x, block by block. By type, of
+     * TYPE_COUNT; NULL where there is no integer product. */
+    dot_function *const *dot;
 
     /* Pack rows[0..15] from block `first` on; panel->type and ->n_blocks are set. May be NULL:
      * products of many tokens are then products of single ones. */

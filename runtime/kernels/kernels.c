@@ -13,6 +13,10 @@ const struct kernels *kernels_at(enum cpu_level level)
     switch (level) {
     case CPU_SCALAR:
         return &kernels_scalar;
+#ifdef CARAT_X86
+    case CPU_AVX2:
+        return &kernels_avx2;
+#endif
     default:
         return NULL;
     }

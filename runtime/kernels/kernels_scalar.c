@@ -178,23 +178,19 @@ static void add_scaled(float *x, const float *y, float s, size_t n)
     row_add_scaled(x, y, s, n);
 }
 
+static dot_function *const dots[TYPE_COUNT] = {
+    [TYPE_Q8_0] = dot_q8_0, [TYPE_Q4_0] = dot_q4_0, [TYPE_Q4_1] = dot_q4_1,
+    [TYPE_Q5_0] = dot_q5_0, [TYPE_Q5_1] = dot_q5_1, [TYPE_Q4_K] = dot_q4_k,
+    [TYPE_Q5_K] = dot_q5_k, [TYPE_Q6_K] = dot_q6_k,
+};
+
 const struct kernels kernels_scalar = {
     .name = "scalar",
     .widen_f16 = widen_f16,
     .widen_bf16 = widen_bf16,
     .tile = tile,
     .round = round_blocks,
-    .dot =
-        {
-            [TYPE_Q8_0] = dot_q8_0,
-            [TYPE_Q4_0] = dot_q4_0,
-            [TYPE_Q4_1] = dot_q4_1,
-            [TYPE_Q5_0] = dot_q5_0,
-            [TYPE_Q5_1] = dot_q5_1,
-            [TYPE_Q4_K] = dot_q4_k,
-            [TYPE_Q5_K] = dot_q5_k,
-            [TYPE_Q6_K] = dot_q6_k,
-        },
+    .dot = dots,
     .add_values = add_values,
     .exp_sum = exp_sum,
     .norm = norm,
