@@ -5,6 +5,13 @@
 
 static const struct encoders *const tables[CPU_LEVELS] = {
     [CPU_SCALAR] = &encode_scalar,
+#ifdef CARAT_X86
+    [CPU_AVX2] = &encode_avx2,
+    [CPU_AVX512] = &encode_avx512,
+#endif
+#ifdef CARAT_ARM
+    [CPU_NEON] = &encode_neon,
+#endif
 };
 
 const struct encoders *encoders_at(enum cpu_level level)

@@ -29,7 +29,8 @@ struct metric;
 
 /* H' = (1 - shrink) H + shrink diag(H) + damping * mean(diag H) * I */
 struct metric_options {
-    double shrink;   /* of the off-diagonal part: sampling noise in correlations; 0.1 is usual */
+    double
+        shrink; /* of the off-diagonal part: sampling noise in correlations; 0.1 is usual */
     double damping;  /* protects directions the calibration never visited; 0.1 is usual */
     unsigned sweeps; /* of coordinate descent after the feedback; 3 take most of it */
 };
@@ -44,19 +45,21 @@ bool compensate_can(enum block_type type);
  * Memory: 16 n^2 bytes while building, 8 n^2 afterwards. ERR_NOMEM; ERR_CORRUPT when h is not
  * finite or not positive semi-definite. */
 MUST_CHECK enum status metric_new(const float *h, size_t n, enum block_type type,
-                                  const struct metric_options *options, struct metric **out,
-                                  struct error *err);
+                                  const struct metric_options *options,
+                                  struct metric **out, struct error *err);
 void metric_free(struct metric *metric); /* NULL is fine */
 
 /* Round n_rows rows of n columns of w into blocks at `out` (n_rows * block_row_bytes). *loss, when
  * wanted, is the sum over rows of (w - q) H' (w - q)^T. Parallel over rows; the bytes depend on w
  * and the metric alone. ERR_NOMEM. */
-MUST_CHECK enum status compensate_rows(const struct metric *metric, const float *w, size_t n_rows,
-                                       void *out, double *loss, struct error *err);
+MUST_CHECK enum status compensate_rows(const struct metric *metric, const float *w,
+                                       size_t n_rows, void *out, double *loss,
+                                       struct error *err);
 
 /* Sum over rows of (w - q) h (w - q)^T for n_rows rows, in float64: what a rounding costs on
  * moments h it may not have been made with. Parallel, deterministic. ERR_NOMEM. */
-MUST_CHECK enum status layer_loss(const float *h, size_t n, const float *w, const float *q,
-                                  size_t n_rows, double *loss, struct error *err);
+MUST_CHECK enum status layer_loss(const float *h, size_t n, const float *w,
+                                  const float *q, size_t n_rows, double *loss,
+                                  struct error *err);
 
 #endif

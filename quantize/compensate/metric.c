@@ -11,10 +11,14 @@
 #include <stdlib.h>
 
 static const struct geometry geometries[] = {
-    {TYPE_Q4_0, 32, 32, -8, 7, false, false},   {TYPE_Q5_0, 32, 32, -16, 15, false, false},
-    {TYPE_Q8_0, 32, 32, -127, 127, false, false}, {TYPE_Q4_1, 32, 32, 0, 15, true, false},
-    {TYPE_Q5_1, 32, 32, 0, 31, true, false},    {TYPE_Q4_K, 256, 32, 0, 15, true, true},
-    {TYPE_Q5_K, 256, 32, 0, 31, true, true},    {TYPE_Q6_K, 256, 16, -32, 31, false, true},
+    {TYPE_Q4_0, 32, 32, -8, 7, false, false},
+    {TYPE_Q5_0, 32, 32, -16, 15, false, false},
+    {TYPE_Q8_0, 32, 32, -127, 127, false, false},
+    {TYPE_Q4_1, 32, 32, 0, 15, true, false},
+    {TYPE_Q5_1, 32, 32, 0, 31, true, false},
+    {TYPE_Q4_K, 256, 32, 0, 15, true, true},
+    {TYPE_Q5_K, 256, 32, 0, 31, true, true},
+    {TYPE_Q6_K, 256, 16, -32, 31, false, true},
 };
 
 const struct geometry *geometry_find(enum block_type type)
@@ -48,8 +52,8 @@ static int by_energy(const void *left, const void *right)
 }
 
 /* Sort the runs of `width` columns that make up [first, first + n) by falling energy. */
-static size_t sort_groups(const float *h, size_t n_cols, size_t first, size_t n, size_t width,
-                          struct group *groups)
+static size_t sort_groups(const float *h, size_t n_cols, size_t first, size_t n,
+                          size_t width, struct group *groups)
 {
     size_t n_groups = n / width;
 
@@ -81,7 +85,8 @@ static enum status choose_order(const float *h, struct metric *metric, struct er
     size_t n_supers = sort_groups(h, n, 0, n, shape->super, groups);
 
     for (size_t s = 0; s < n_supers; s++) {
-        size_t n_subs = sort_groups(h, n, groups[s].first, shape->super, shape->sub, subs);
+        size_t n_subs =
+            sort_groups(h, n, groups[s].first, shape->super, shape->sub, subs);
 
         for (size_t b = 0; b < n_subs; b++) {
             size_t n_columns = sort_groups(h, n, subs[b].first, shape->sub, 1, columns);
@@ -108,12 +113,13 @@ static double dot(const double *a, const double *b, size_t n)
             part[p] += a[i + p] * b[i + p];
     for (size_t p = 0; i < n; i++, p++)
         part[p] += a[i] * b[i];
-    return ((part[0] + part[4]) + (part[1] + part[5])) + ((part[2] + part[6]) + (part[3] + part[7]));
+    return ((part[0] + part[4]) + (part[1] + part[5])) +
+           ((part[2] + part[6]) + (part[3] + part[7]));
 }
 
 struct factor {
-    double *c; /* [n][n], lower triangle */
-    double *x; /* [n][n], the inverse, lower triangle */
+    double *c;             /* [n][n], lower triangle */
+    double *x;             /* [n][n], the inverse, lower triangle */
     size_t n, first, last; /* the panel of columns in hand */
 };
 
@@ -215,7 +221,8 @@ static bool try_factor(const float *h, struct metric *metric, double shrink, dou
     for (size_t k = 0; k < n; k++) {
         for (size_t j = 0; j < n; j++) {
             metric->h[k * n + j] = (float)damped(h, metric, k, j, shrink, ridge);
-            metric->l[k * n + j] = j <= k ? (float)f->x[(n - 1 - j) * n + (n - 1 - k)] : 0.0f;
+            metric->l[k * n + j] =
+                j <= k ? (float)f->x[(n - 1 - j) * n + (n - 1 - k)] : 0.0f;
         }
         metric->inv_diag[k] = 1.0f / metric->l[k * n + k];
     }
@@ -265,8 +272,9 @@ enum status metric_new(const float *h, size_t n, enum block_type type,
         /* No energy at all: the identity. */
         done = try_factor(h, metric, shrink, mean > 0 ? damping * mean : 1.0, &f);
         if (!done && tries < 3)
-            log_warn("second moments of %zu columns are not positive with damping %g: trying %g", n,
-                     damping, damping > 0 ? damping * 10 : 1e-3);
+            log_warn("second moments of %zu columns are not positive with damping %g: "
+                     "trying %g",
+                     n, damping, damping > 0 ? damping * 10 : 1e-3);
         damping = damping > 0 ? damping * 10 : 1e-3;
     }
     if (!done)

@@ -1,0 +1,88 @@
+/*
+ * encode_avx512.c - the hot loops for AVX-512 (F, BW, VL, DQ): sixteen lanes
+ */
+#include <immintrin.h>
+#include <stdint.h>
+
+#define WIDTH 16
+
+typedef float vec __attribute__((vector_size(4 * WIDTH)));
+typedef int32_t ivec __attribute__((vector_size(4 * WIDTH)));
+
+static inline vec pick(ivec mask, vec yes, vec no)
+{
+    return _mm512_mask_blend_ps(_mm512_movepi32_mask((__m512i)mask), no, yes);
+}
+
+static inline ivec imin(ivec a, ivec b)
+{
+    return (ivec)_mm512_min_epi32((__m512i)a, (__m512i)b);
+}
+
+static inline ivec imax(ivec a, ivec b)
+{
+    return (ivec)_mm512_max_epi32((__m512i)a, (__m512i)b);
+}
+
+static inline vec vmin(vec a, vec b)
+{
+    return _mm512_min_ps(a, b);
+}
+
+static inline vec vmax(vec a, vec b)
+{
+    return _mm512_max_ps(a, b);
+}
+
+static inline vec fma_of(vec a, vec b, vec c)
+{
+    return _mm512_fmadd_ps(a, b, c);
+}
+
+static inline __m256 lower(vec v)
+{
+    return _mm512_castps512_ps256(v);
+}
+
+static inline __m256 upper(vec v)
+{
+    return _mm256_castpd_ps(_mm512_extractf64x4_pd((__m512d)v, 1));
+}
+
+static inline float highest(vec v)
+{
+    __m256 half = _mm256_max_ps(lower(v), upper(v));
+    __m128 m = _mm_max_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+
+    m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+    return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
+}
+
+static inline void halves(vec v, uint16_t *out)
+{
+    _mm_storeu_si128((__m128i *)out, _mm256_cvtps_ph(lower(v), _MM_FROUND_TO_NEAREST_INT));
+    _mm_storeu_si128((__m128i *)(out + 8),
+                     _mm256_cvtps_ph(upper(v), _MM_FROUND_TO_NEAREST_INT));
+}
+
+static inline void narrow(ivec v, uint8_t *out)
+{
+    /* Codes fit a signed byte, so that saturation changes nothing. */
+    _mm_storeu_si128((__m128i *)out, _mm512_cvtsepi32_epi8((__m512i)v));
+}
+
+#include "quantize/encode_lanes.h"
+
+const struct encoders encode_avx512 = {
+    .name = "avx512",
+    .f16 = f16,
+    .bf16 = bf16,
+    .extremum = extremum,
+    .range = range,
+    .symmetric8 = symmetric8,
+    .symmetric = symmetric,
+    .asymmetric = asymmetric,
+    .requantize = requantize,
+    .loss = loss,
+    .fit = fit,
+};

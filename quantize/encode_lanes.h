@@ -1,0 +1,464 @@
+/*
+ * encode_lanes.h - encode_scalar.c again, WIDTH lanes at a time
+ *
+ * Included by encode_<isa>.c, once each, after it has defined
+ *
+ *     WIDTH             lanes of a vector: 4, 8 or 16
+ *     vec, ivec         WIDTH floats, WIDTH int32_t, as GNU vector types
+ *     pick(m, a, b)     a where the mask is all ones, b where it is zero
+ *     imin, imax        lanewise, signed;   vmin, vmax: a < b ? a : b, a > b ? a : b
+ *     fma_of(a, b, c)   a * b + c, rounded once
+ *     highest(v)        the largest lane; no NaN
+ *     halves(v, out)    WIDTH halves, nearest even
+ *     narrow(v, out)    the low bytes of WIDTH integers
+ *
+ * Arithmetic is written with the operators of GNU C, so that the order of operations can be
+ * compared with the scalar file line by line; only what they cannot say is an intrinsic.
+ */
+#ifndef QUANTIZE_ENCODE_LANES_H
+#define QUANTIZE_ENCODE_LANES_H
+
+#include "quantize/encode_tables.h"
+
+#include "formats/blocks/blocks.h"
+
+#include <math.h>
+
+typedef uint16_t halves_of_lanes __attribute__((vector_size(2 * WIDTH)));
+
+enum { STEPS = 32 / WIDTH }; /* vectors in a block of 32 */
+
+static inline vec all(float x)
+{
+    return x - (vec){0};
+}
+
+static inline ivec iall(int32_t x)
+{
+    return x - (ivec){0};
+}
+
+static inline vec load(const float *x)
+{
+    vec v;
+    memcpy(&v, x, sizeof(v));
+    return v;
+}
+
+static inline void store(float *x, vec v)
+{
+    memcpy(x, &v, sizeof(v));
+}
+
+static inline vec magnitude(vec x)
+{
+    return (vec)((ivec)x & 0x7fffffff);
+}
+
+/* nearest() within lo ... hi, as a float; the clamp happens on the shifted bits. */
+static inline vec nearest_lanes(vec x, int lo, int hi)
+{
+    ivec bits = (ivec)(x + 12582912.0f) & 0x7fffff;
+
+    bits = imin(imax(bits, iall(0x400000 + lo)), iall(0x400000 + hi));
+    return (vec)(bits | 0x4b000000) - 12582912.0f; /* 2^23 + bits, less 1.5 * 2^23 */
+}
+
+static inline void store_codes(int32_t *q, vec codes)
+{
+    ivec l = __builtin_convertvector(codes, ivec);
+    memcpy(q, &l, sizeof(l));
+}
+
+/* ---- whole arrays ---- */
+
+static void f16(const float *x, uint16_t *out, size_t n)
+{
+    size_t i = 0;
+
+    for (; i + WIDTH <= n; i += WIDTH)
+        halves(load(x + i), out + i);
+    for (; i < n; i++)
+        out[i] = f16_from_f32(x[i]);
+}
+
+static void bf16(const float *x, uint16_t *out, size_t n)
+{
+    size_t i = 0;
+
+    for (; i + WIDTH <= n; i += WIDTH) {
+        vec v = load(x + i);
+        ivec bits = (ivec)v;
+        ivec even = bits + 0x7fff + ((bits >> 16) & 1);
+        ivec chosen = (ivec)pick(v == v, (vec)even, (vec)(bits | 0x400000));
+        halves_of_lanes h = __builtin_convertvector((chosen >> 16) & 0xffff, halves_of_lanes);
+        memcpy(out + i, &h, sizeof(h));
+    }
+    for (; i < n; i++)
+        out[i] = bf16_from_f32(x[i]);
+}
+
+/* ---- blocks of 32, one after the other ---- */
+
+/* Which of two equal and opposite extrema comes first. */
+static float first_of(const float *x, float top)
+{
+    for (int i = 0; i < 32; i++)
+        if (fabsf(x[i]) == top)
+            return x[i];
+    return 0.0f;
+}
+
+static inline void load_block(const float *x, vec v[STEPS])
+{
+    for (int i = 0; i < STEPS; i++)
+        v[i] = load(x + WIDTH * i);
+}
+
+/* The largest value and the largest negated value. */
+static inline void extremes(const vec v[STEPS], float *high, float *low)
+{
+    vec hi = v[0], lo = v[0];
+
+    for (int i = 1; i < STEPS; i++) {
+        hi = vmax(hi, v[i]);
+        lo = vmin(lo, v[i]);
+    }
+    *high = highest(hi);
+    *low = -highest(-lo);
+}
+
+static inline float inverse(float x)
+{
+    return x != 0.0f ? 1.0f / x : 0.0f;
+}
+
+/* cut(): toward zero within 0 ... top, 0 for what is no code. */
+static inline void cut_lanes(vec x, int top, uint8_t *q)
+{
+    vec sane = pick((x >= 0.0f) & (x < 128.0f), x, all(0.0f));
+
+    narrow(imin(__builtin_convertvector(sane, ivec), iall(top)), q);
+}
+
+static void extremum(const float *x, struct coded *out, size_t n, int half)
+{
+    for (size_t b = 0; b < n; b++, x += 32) {
+        vec v[STEPS];
+        float high, low, value;
+
+        load_block(x, v);
+        extremes(v, &high, &low);
+        value = high > -low ? high : low;
+        if (high == -low)
+            value = first_of(x, high) + 0.0f; /* a block of zeros counts as +0 */
+
+        float d = value / (float)-half;
+        float r = inverse(d);
+        out[b].scale = d;
+        out[b].offset = 0.0f;
+        for (int i = 0; i < STEPS; i++)
+            cut_lanes(v[i] * r + ((float)half + 0.5f), 2 * half - 1, out[b].q + WIDTH * i);
+    }
+}
+
+/* The minimum as a walk from left to right finds it: the first zero of either sign. */
+static float first_zero(const float *x)
+{
+    for (int i = 0; i < 32; i++)
+        if (x[i] == 0.0f)
+            return x[i];
+    return 0.0f;
+}
+
+static void range(const float *x, struct coded *out, size_t n, int top)
+{
+    for (size_t b = 0; b < n; b++, x += 32) {
+        vec v[STEPS];
+        float high, low;
+
+        load_block(x, v);
+        extremes(v, &high, &low);
+        if (low == 0.0f)
+            low = first_zero(x);
+
+        float d = (high - low) / (float)top;
+        float r = inverse(d);
+        out[b].scale = d;
+        out[b].offset = -low;
+        for (int i = 0; i < STEPS; i++)
+            cut_lanes((v[i] - low) * r + 0.5f, top, out[b].q + WIDTH * i);
+    }
+}
+
+static void symmetric8(const float *x, struct coded *out, size_t n)
+{
+    for (size_t b = 0; b < n; b++, x += 32) {
+        vec v[STEPS], top = {0};
+
+        load_block(x, v);
+        for (int i = 0; i < STEPS; i++)
+            top = vmax(top, magnitude(v[i]));
+
+        float d = highest(top) / 127.0f;
+        float r = inverse(d);
+        out[b].scale = d;
+        out[b].offset = 0.0f;
+        for (int i = 0; i < STEPS; i++) {
+            vec p = v[i] * r;
+            vec sane = pick(magnitude(p) < 128.0f, p, all(0.0f));
+            ivec whole = __builtin_convertvector(sane, ivec);
+            vec rest = sane - __builtin_convertvector(whole, vec); /* exact */
+            /* A comparison is -1 where it holds: halves go away from zero. */
+            narrow(whole - (rest >= 0.5f) + (rest <= -0.5f), out[b].q + WIDTH * i);
+        }
+    }
+}
+
+/* ---- tiles: a lane is a block ---- */
+
+/* The signed extremum down each lane, the first of equals. */
+static inline vec extremum_lanes(const vec *x, int n)
+{
+    vec top = {0}, value = {0};
+
+    for (int i = 0; i < n; i++) {
+        vec size = magnitude(x[i]);
+        ivec larger = size > top;
+
+        value = pick(larger, x[i], value);
+        top = pick(larger, size, top);
+    }
+    return value;
+}
+
+/* A column of vectors out of a tile, and importance times value beside it. */
+struct column {
+    vec x[TILE_WEIGHTS], w[TILE_WEIGHTS];
+};
+
+static inline void load_column(const struct tile *tile, int b, int n, struct column *c)
+{
+    for (int i = 0; i < n; i++) {
+        c->x[i] = load(&tile->x[i][b]);
+        c->w[i] = load(&tile->w[i][b]);
+    }
+}
+
+static inline void symmetric_sums(const struct column *c, int n, int half, vec inv, vec sums[2])
+{
+    vec xl = {0}, ll = {0};
+
+    for (int i = 0; i < n; i++) {
+        vec l = nearest_lanes(inv * c->x[i], -half, half - 1);
+
+        xl += c->w[i] * c->x[i] * l;
+        ll += c->w[i] * l * l;
+    }
+    sums[0] = xl;
+    sums[1] = ll;
+}
+
+static inline void symmetric_column(struct tile *tile, int b, int n, int half)
+{
+    struct column c;
+    vec sums[2];
+
+    load_column(tile, b, n, &c);
+    vec top = extremum_lanes(c.x, n);
+    vec inv = (float)-half / top;
+    symmetric_sums(&c, n, half, inv, sums);
+    vec scale = pick(sums[1] != 0.0f, sums[0] / sums[1], all(0.0f));
+    vec best = scale * sums[0];
+
+    for (int k = -9; k <= 9; k++) {
+        vec candidate = -((float)half + 0.1f * (float)k) / top;
+
+        if (k == 0)
+            continue;
+        symmetric_sums(&c, n, half, candidate, sums);
+        ivec better = (sums[1] > 0.0f) & (sums[0] * sums[0] > best * sums[1]);
+        vec s = sums[0] / sums[1];
+        scale = pick(better, s, scale);
+        best = pick(better, s * sums[0], best);
+        inv = pick(better, candidate, inv);
+    }
+    ivec zero = magnitude(top) < 1e-15f;
+    store(&tile->scale[b], pick(zero, all(0.0f), scale));
+    for (int i = 0; i < n; i++) {
+        vec q = nearest_lanes(inv * c.x[i], -half, half - 1) + (float)half;
+        store_codes(&tile->q[i][b], pick(zero, all(0.0f), q));
+    }
+}
+
+static void symmetric(struct tile *tile, int n, int half)
+{
+    for (int b = 0; b < TILE_LANES; b += WIDTH)
+        symmetric_column(tile, b, n, half);
+}
+
+struct affine {
+    vec w, x, low, high, scale, error, inv, base;
+};
+
+static inline struct affine affine_start(const struct column *c)
+{
+    vec low = c->x[0], high = c->x[0], w = c->w[0], x = c->w[0] * c->x[0];
+
+    for (int i = 1; i < 32; i++) {
+        low = vmin(c->x[i], low);
+        high = vmax(c->x[i], high);
+        w += c->w[i];
+        x += c->w[i] * c->x[i];
+    }
+    low = pick(low > 0.0f, all(0.0f), low);
+    return (struct affine){.w = w, .x = x, .low = low, .high = high};
+}
+
+static inline vec affine_error(const struct column *c, const vec *l, vec scale, vec low)
+{
+    vec error = {0};
+
+    for (int i = 0; i < 32; i++) {
+        vec diff = scale * l[i] + low - c->x[i];
+        error += c->w[i] * (diff * diff);
+    }
+    return error;
+}
+
+static inline void affine_try(const struct column *c, struct affine *a, vec inv, int top)
+{
+    vec l[32], sl = {0}, sll = {0}, sxl = {0};
+
+    for (int i = 0; i < 32; i++) {
+        l[i] = nearest_lanes(inv * (c->x[i] - a->low), 0, top);
+        vec wl = c->w[i] * l[i];
+        sl += wl;
+        sll += wl * l[i];
+        sxl += wl * c->x[i];
+    }
+    vec det = a->w * sll - sl * sl;
+    vec scale = (a->w * sxl - a->x * sl) / det;
+    vec low = (sll * a->x - sl * sxl) / det;
+    ivec above = low > 0.0f;
+    scale = pick(above, sxl / sll, scale);
+    low = pick(above, all(0.0f), low);
+
+    vec error = affine_error(c, l, scale, low);
+    ivec better = (det > 0.0f) & (error < a->error);
+    a->error = pick(better, error, a->error);
+    a->inv = pick(better, inv, a->inv);
+    a->base = pick(better, a->low, a->base);
+    a->scale = pick(better, scale, a->scale);
+    a->low = pick(better, low, a->low);
+}
+
+static inline void asymmetric_column(struct tile *tile, int b, const struct ladder *ladder)
+{
+    const float top = (float)ladder->top;
+    struct column c;
+    vec l[32];
+
+    load_column(tile, b, 32, &c);
+    struct affine a = affine_start(&c);
+    ivec flat = ~(a.high > a.low);
+    vec start = a.low;
+
+    a.base = a.low;
+    a.inv = top / (a.high - a.low);
+    a.scale = 1.0f / a.inv;
+    for (int i = 0; i < 32; i++)
+        l[i] = nearest_lanes(a.inv * (c.x[i] - a.base), 0, ladder->top);
+    a.error = affine_error(&c, l, a.scale, a.low);
+    for (int k = 0; k <= ladder->n_steps; k++) {
+        float levels = ladder->first + ladder->step * (float)k + top;
+        affine_try(&c, &a, levels / (a.high - a.low), ladder->top); /* low has moved */
+    }
+
+    store(&tile->scale[b], pick(flat, all(0.0f), a.scale));
+    store(&tile->offset[b], -pick(flat, start, a.low));
+    for (int i = 0; i < 32; i++) {
+        vec q = nearest_lanes(a.inv * (c.x[i] - a.base), 0, ladder->top);
+        store_codes(&tile->q[i][b], pick(flat, all(0.0f), q));
+    }
+}
+
+static void asymmetric(struct tile *tile, const struct ladder *ladder)
+{
+    for (int b = 0; b < TILE_LANES; b += WIDTH)
+        asymmetric_column(tile, b, ladder);
+}
+
+static void requantize(struct tile *tile, int n, int lo, int hi)
+{
+    for (int b = 0; b < TILE_LANES; b += WIDTH) {
+        vec scale = load(&tile->scale[b]), offset = load(&tile->offset[b]);
+        ivec keep = scale == 0.0f;
+
+        for (int i = 0; i < n; i++) {
+            vec q = nearest_lanes((load(&tile->x[i][b]) + offset) / scale, lo, hi);
+            ivec code = __builtin_convertvector(q, ivec), old;
+
+            memcpy(&old, &tile->q[i][b], sizeof(old));
+            code = (keep & old) | (~keep & code);
+            memcpy(&tile->q[i][b], &code, sizeof(code));
+        }
+    }
+}
+
+/* ---- judging a scale and an offset ---- */
+
+static inline vec inverse_lanes(vec x)
+{
+    return pick(x != 0.0f, 1.0f / x, all(0.0f));
+}
+
+static inline vec code_of(vec v, vec inv, vec lo, vec hi)
+{
+    vec q = vmin(vmax(v * inv, lo), hi);
+
+    return (q + 12582912.0f) - 12582912.0f;
+}
+
+static void loss(const struct tile *tile, int n, int lo, int hi, float *out)
+{
+    const vec low = all((float)lo), high = all((float)hi);
+
+    for (int b = 0; b < TILE_LANES; b += WIDTH) {
+        vec scale = load(&tile->scale[b]), offset = load(&tile->offset[b]);
+        vec inv = inverse_lanes(scale), sum = {0};
+
+        for (int i = 0; i < n; i++) {
+            vec v = load(&tile->x[i][b]) + offset;
+            vec e = fma_of(-scale, code_of(v, inv, low, high), v);
+
+            sum = fma_of(load(&tile->w[i][b]) * e, e, sum);
+        }
+        store(out + b, sum);
+    }
+}
+
+static void fit(const struct tile *tile, int n, int lo, int hi, struct moments *out)
+{
+    const vec low = all((float)lo), high = all((float)hi);
+
+    for (int b = 0; b < TILE_LANES; b += WIDTH) {
+        vec offset = load(&tile->offset[b]);
+        vec inv = inverse_lanes(load(&tile->scale[b])), wc = {0}, wcc = {0}, wxc = {0};
+
+        for (int i = 0; i < n; i++) {
+            vec x = load(&tile->x[i][b]);
+            vec c = code_of(x + offset, inv, low, high);
+            vec w = load(&tile->w[i][b]) * c;
+
+            wc += w;
+            wcc = fma_of(w, c, wcc);
+            wxc = fma_of(w, x, wxc);
+        }
+        store(out->wc + b, wc);
+        store(out->wcc + b, wcc);
+        store(out->wxc + b, wxc);
+    }
+}
+
+#endif

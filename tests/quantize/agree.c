@@ -1,0 +1,139 @@
+/*
+ * agree.c - compare a table of encoders with the scalar one, entry by entry
+ */
+#include "tests/quantize/agree.h"
+
+#include "tests/fixture.h"
+
+#include <string.h>
+
+enum { BLOCKS = 257, WEIGHTS = 32 * BLOCKS, TILES = 24 };
+
+static float weights[WEIGHTS];
+
+static bool same_arrays(const struct encoders *fast)
+{
+    static uint16_t want[WEIGHTS], got[WEIGHTS];
+
+    /* An odd count, so that the tail after the last whole vector is seen too. */
+    encode_scalar.f16(weights, want, WEIGHTS - 5);
+    fast->f16(weights, got, WEIGHTS - 5);
+    if (memcmp(want, got, sizeof(want)) != 0)
+        return false;
+    encode_scalar.bf16(weights, want, WEIGHTS - 5);
+    fast->bf16(weights, got, WEIGHTS - 5);
+    return memcmp(want, got, sizeof(want)) == 0;
+}
+
+static bool same_blocks(void (*want)(const float *, struct coded *, size_t, int),
+                        void (*got)(const float *, struct coded *, size_t, int), int levels)
+{
+    static struct coded a[BLOCKS], b[BLOCKS];
+
+    want(weights, a, BLOCKS, levels);
+    got(weights, b, BLOCKS, levels);
+    return memcmp(a, b, sizeof(a)) == 0;
+}
+
+static bool same_bytes(const struct encoders *fast)
+{
+    static struct coded a[BLOCKS], b[BLOCKS];
+
+    encode_scalar.symmetric8(weights, a, BLOCKS);
+    fast->symmetric8(weights, b, BLOCKS);
+    return memcmp(a, b, sizeof(a)) == 0;
+}
+
+/* Tile number t: sixteen blocks, with importance that is now and then zero. */
+static struct tile tile_at(int t)
+{
+    struct tile tile = {0};
+    uint64_t seed = (uint64_t)t;
+
+    for (int b = 0; b < TILE_LANES; b++) {
+        const float *x = weights + 32 * ((16 * t + b) % BLOCKS);
+
+        tile_put(tile.x, b, x, 32);
+        for (int i = 0; i < 32; i++) {
+            float w = fixture_uniform(&seed);
+            tile.w[i][b] = w < 0.1f ? 0.0f : w;
+        }
+    }
+    return tile;
+}
+
+static bool same_symmetric(const struct encoders *fast, int n, int half)
+{
+    for (int t = 0; t < TILES; t++) {
+        struct tile a = tile_at(t), b = a;
+
+        encode_scalar.symmetric(&a, n, half);
+        fast->symmetric(&b, n, half);
+        if (memcmp(&a, &b, sizeof(a)) != 0)
+            return false;
+    }
+    return true;
+}
+
+static bool same_asymmetric(const struct encoders *fast, int top)
+{
+    const struct ladder ladder = {.top = top, .first = -0.9f, .step = 0.05f, .n_steps = 36};
+
+    for (int t = 0; t < TILES; t++) {
+        struct tile a = tile_at(t), b = a;
+
+        encode_scalar.asymmetric(&a, &ladder);
+        fast->asymmetric(&b, &ladder);
+        if (memcmp(&a, &b, sizeof(a)) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* What follows a search: codes anew, their loss and their moments. */
+static bool same_judgement(const struct encoders *fast, int lo, int hi)
+{
+    const struct ladder ladder = {.top = 15, .first = -1.0f, .step = 0.1f, .n_steps = 3};
+
+    for (int t = 0; t < TILES; t++) {
+        struct tile a = tile_at(t);
+        struct moments fit[2];
+        float loss[2][TILE_LANES];
+
+        encode_scalar.asymmetric(&a, &ladder);
+        encode_scalar.loss(&a, 32, lo, hi, loss[0]);
+        fast->loss(&a, 32, lo, hi, loss[1]);
+        encode_scalar.fit(&a, 32, lo, hi, &fit[0]);
+        fast->fit(&a, 32, lo, hi, &fit[1]);
+
+        struct tile b = a;
+        encode_scalar.requantize(&a, 32, lo, hi);
+        fast->requantize(&b, 32, lo, hi);
+        if (memcmp(loss[0], loss[1], sizeof(loss[0])) != 0 ||
+            memcmp(&fit[0], &fit[1], sizeof(fit[0])) != 0 || memcmp(&a, &b, sizeof(a)) != 0)
+            return false;
+    }
+    return true;
+}
+
+const char *tables_disagree(const struct encoders *fast)
+{
+    fixture_weights(weights, WEIGHTS, 20260401);
+    if (!same_arrays(fast))
+        return "f16 or bf16";
+    if (!same_blocks(encode_scalar.extremum, fast->extremum, 8) ||
+        !same_blocks(encode_scalar.extremum, fast->extremum, 16))
+        return "extremum";
+    if (!same_blocks(encode_scalar.range, fast->range, 15) ||
+        !same_blocks(encode_scalar.range, fast->range, 31))
+        return "range";
+    if (!same_bytes(fast))
+        return "symmetric8";
+    if (!same_symmetric(fast, 32, 8) || !same_symmetric(fast, 16, 32))
+        return "symmetric";
+    if (!same_asymmetric(fast, 15) || !same_asymmetric(fast, 31))
+        return "asymmetric";
+    if (!same_judgement(fast, 0, 15) || !same_judgement(fast, -32, 31))
+        return "requantize, loss or fit";
+    return NULL;
+}

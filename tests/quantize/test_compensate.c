@@ -1,0 +1,232 @@
+/*
+ * test_compensate.c - error feedback: the loss it reports, the loss it saves, the bytes it gives
+ */
+#include "quantize/compensate/compensate.h"
+#include "quantize/compensate/feedback_table.h"
+#include "quantize/quantize.h"
+#include "tests/fixture.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+
+enum { N = 512, N_ROWS = 21, N_SAMPLES = 700, MAX_ROW_BYTES = N * 2 };
+
+static const enum block_type types[] = {TYPE_Q4_0, TYPE_Q4_1, TYPE_Q5_0, TYPE_Q5_1,
+                                        TYPE_Q8_0, TYPE_Q4_K, TYPE_Q5_K, TYPE_Q6_K};
+enum { N_TYPES = sizeof(types) / sizeof(types[0]) };
+
+static float h[N * N], w[N_ROWS * N];
+
+static float uniform(uint64_t *state)
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return (float)(*state >> 40) * 0x1p-24f - 0.5f;
+}
+
+/* Inputs that share a few directions, with loud and silent channels: correlated moments. */
+static void make_moments(void)
+{
+    static float x[N_SAMPLES][N], direction[8][N];
+    uint64_t state = 7;
+
+    for (int d = 0; d < 8; d++)
+        for (int j = 0; j < N; j++)
+            direction[d][j] = uniform(&state);
+    for (int t = 0; t < N_SAMPLES; t++)
+        for (int d = 0; d < 8; d++) {
+            float a = 4 * uniform(&state);
+
+            for (int j = 0; j < N; j++)
+                x[t][j] += a * direction[d][j] + 0.2f * uniform(&state);
+        }
+    for (int t = 0; t < N_SAMPLES; t++) {
+        x[t][17] *= 20;
+        x[t][300] = 0;
+    }
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j <= i; j++) {
+            double sum = 0;
+
+            for (int t = 0; t < N_SAMPLES; t++)
+                sum += (double)x[t][i] * (double)x[t][j];
+            h[i * N + j] = h[j * N + i] = (float)(sum / N_SAMPLES);
+        }
+    for (int i = 0; i < N_ROWS * N; i++)
+        w[i] = uniform(&state) + uniform(&state) + uniform(&state);
+}
+
+TestSuite(compensate, .init = make_moments);
+
+static struct metric *metric_of(enum block_type type, double shrink, double damping)
+{
+    struct metric_options options = {.shrink = shrink, .damping = damping, .sweeps = 2};
+    struct metric *metric = NULL;
+    struct error err = {0};
+
+    cr_assert_eq(metric_new(h, N, type, &options, &metric, &err), OK, "%s", err.text);
+    return metric;
+}
+
+static double mean_energy_of_h(void)
+{
+    double sum = 0;
+
+    for (int j = 0; j < N; j++)
+        sum += (double)h[j * N + j];
+    return sum / N;
+}
+
+/* The loss reported is (w - q) H' (w - q)^T of what the bytes decode to. H' is the same matrix in
+ * float64 here; g is carried in float32 through n updates, so n * 2^-24 of the whole energy. */
+Test(compensate, reports_the_loss_of_the_bytes_it_writes)
+{
+    static float damped[N * N], q[N_ROWS * N];
+    static uint8_t out[N_ROWS * MAX_ROW_BYTES];
+    double ridge = 0.1 * mean_energy_of_h();
+
+    for (int i = 0; i < N * N; i++)
+        damped[i] = i / N == i % N ? h[i] + (float)ridge : 0.9f * h[i];
+    for (int t = 0; t < N_TYPES; t++) {
+        struct metric *metric = metric_of(types[t], 0.1, 0.1);
+        struct error err = {0};
+        double loss = 0, want = 0;
+
+        cr_assert_eq(compensate_rows(metric, w, N_ROWS, out, &loss, &err), OK);
+        block_decode(types[t], out, q, N_ROWS * N);
+        cr_assert_eq(layer_loss(damped, N, w, q, N_ROWS, &want, &err), OK);
+        cr_expect(fabs(loss - want) <= 2e-3 * want, "%s: reports %g, is %g",
+                  block_type_name(types[t]), loss, want);
+        metric_free(metric);
+    }
+}
+
+Test(compensate, loses_less_than_plain_rounding_where_inputs_correlate)
+{
+    static float q[N_ROWS * N];
+    static uint8_t out[N_ROWS * MAX_ROW_BYTES];
+
+    for (int t = 0; t < N_TYPES; t++) {
+        struct metric *metric = metric_of(types[t], 0.1, 0.01);
+        struct error err = {0};
+        double ours = 0, plain = 0;
+
+        cr_assert_eq(compensate_rows(metric, w, N_ROWS, out, NULL, &err), OK);
+        block_decode(types[t], out, q, N_ROWS * N);
+        cr_assert_eq(layer_loss(h, N, w, q, N_ROWS, &ours, &err), OK);
+        quantize_rows(types[t], METHOD_PLAIN, w, N_ROWS, N, NULL, out);
+        block_decode(types[t], out, q, N_ROWS * N);
+        cr_assert_eq(layer_loss(h, N, w, q, N_ROWS, &plain, &err), OK);
+        cr_expect_lt(ours, 0.5 * plain, "%s: %g against %g", block_type_name(types[t]), ours,
+                     plain);
+        metric_free(metric);
+    }
+}
+
+/* With H' = I nothing can be gained by feedback: the search must still not lose. */
+Test(compensate, is_no_worse_than_plain_rounding_without_correlation)
+{
+    static float identity[N * N], q[N_ROWS * N];
+    static uint8_t out[N_ROWS * MAX_ROW_BYTES];
+    struct metric_options options = {.sweeps = 2};
+
+    for (int i = 0; i < N; i++)
+        identity[i * N + i] = 1;
+    for (int t = 0; t < N_TYPES; t++) {
+        struct metric *metric = NULL;
+        struct error err = {0};
+        double ours = 0, plain = 0;
+
+        cr_assert_eq(metric_new(identity, N, types[t], &options, &metric, &err), OK);
+        cr_assert_eq(compensate_rows(metric, w, N_ROWS, out, NULL, &err), OK);
+        block_decode(types[t], out, q, N_ROWS * N);
+        cr_assert_eq(layer_loss(identity, N, w, q, N_ROWS, &ours, &err), OK);
+        quantize_rows(types[t], METHOD_PLAIN, w, N_ROWS, N, NULL, out);
+        block_decode(types[t], out, q, N_ROWS * N);
+        cr_assert_eq(layer_loss(identity, N, w, q, N_ROWS, &plain, &err), OK);
+        cr_expect_leq(ours, plain * 1.002, "%s: %g against %g", block_type_name(types[t]), ours,
+                      plain);
+        metric_free(metric);
+    }
+}
+
+Test(compensate, gives_the_same_bytes_with_any_number_of_threads)
+{
+    static uint8_t one[N_ROWS * MAX_ROW_BYTES], three[N_ROWS * MAX_ROW_BYTES];
+
+    for (int t = 0; t < N_TYPES; t++) {
+        struct error err = {0};
+        size_t n_bytes = N_ROWS * block_row_bytes(types[t], N);
+
+        parallel_set_threads(1);
+        struct metric *metric = metric_of(types[t], 0.1, 0.1);
+        cr_assert_eq(compensate_rows(metric, w, N_ROWS, one, NULL, &err), OK);
+        metric_free(metric);
+        parallel_set_threads(3);
+        metric = metric_of(types[t], 0.1, 0.1);
+        cr_assert_eq(compensate_rows(metric, w, N_ROWS, three, NULL, &err), OK);
+        metric_free(metric);
+        cr_expect_arr_eq(one, three, n_bytes, "%s", block_type_name(types[t]));
+    }
+}
+
+/* Every core rounds the same tile to the same codes, scales and losses. */
+Test(compensate, every_core_agrees_with_scalar)
+{
+    for (int t = 0; t < N_TYPES; t++) {
+        struct metric *metric = metric_of(types[t], 0.1, 0.1);
+        double want_loss[LANES], got_loss[LANES];
+
+        for (int level = CPU_SCALAR + 1; level < CPU_LEVELS; level++) {
+            const struct feedback_core *core = feedback_at((enum cpu_level)level);
+            struct lane *memory[2];
+
+            if (!core)
+                continue;
+            for (int i = 0; i < 2; i++) {
+                struct lane *m = memory[i] = calloc(10 * N, sizeof(**memory));
+                struct tile tile = {m,           m + N,     m + 2 * N, m + 4 * N, m + 5 * N,
+                                    m + 6 * N,   m + 7 * N, m + 8 * N, m + 9 * N, m + 3 * N};
+
+                for (int k = 0; k < N; k++)
+                    for (int r = 0; r < LANES; r++)
+                        m[k].v[r] = w[r * N + k];
+                (i ? core : &feedback_scalar)->round(metric, &tile, i ? got_loss : want_loss);
+            }
+            cr_expect_arr_eq(memory[0], memory[1], 10 * N * sizeof(**memory), "%s %s", core->name,
+                             block_type_name(types[t]));
+            cr_expect_arr_eq(want_loss, got_loss, sizeof(want_loss));
+            free(memory[0]);
+            free(memory[1]);
+        }
+        metric_free(metric);
+    }
+}
+
+Test(compensate, treats_silent_inputs_as_the_identity)
+{
+    static float zero[N * N], q[N_ROWS * N];
+    static uint8_t out[N_ROWS * MAX_ROW_BYTES];
+    struct metric_options options = {.shrink = 0.1, .damping = 0.1, .sweeps = 1};
+    struct metric *metric = NULL;
+    struct error err = {0};
+
+    cr_assert_eq(metric_new(zero, N, TYPE_Q4_0, &options, &metric, &err), OK);
+    cr_assert_eq(compensate_rows(metric, w, N_ROWS, out, NULL, &err), OK);
+    block_decode(TYPE_Q4_0, out, q, N_ROWS * N);
+    for (int i = 0; i < N_ROWS * N; i++)
+        cr_assert_float_eq(q[i], w[i], 0.2f);
+    metric_free(metric);
+}
+
+Test(compensate, refuses_moments_that_are_none)
+{
+    struct metric_options options = {.shrink = 0.1, .damping = 0.1};
+    struct metric *metric = NULL;
+    struct error err = {0};
+
+    h[0] = NAN;
+    cr_expect_eq(metric_new(h, N, TYPE_Q4_0, &options, &metric, &err), ERR_CORRUPT);
+    h[0] = -1e30f;
+    cr_expect_eq(metric_new(h, N, TYPE_Q4_0, &options, &metric, &err), ERR_CORRUPT);
+}
