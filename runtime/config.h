@@ -27,6 +27,7 @@ struct family {
     bool has_value_norm;
     bool has_layer_scale;
     bool has_partial_rope;  /* global heads rotate by rope_freqs.weight, which must be there */
+    bool has_placeholders;  /* ids of missing pictures read the padding row */
     bool is_causal;
     bool is_drafter;        /* reads the K and V of another model */
     bool is_denoiser;       /* a second pass over a canvas, with scales of its own */

@@ -8,8 +8,9 @@
 #include "runtime/pass.h"
 
 #include <math.h>
+#include <stdlib.h>
 
-static void embed(struct pass *p, const int32_t *ids)
+static void embed(struct pass *p)
 {
     const struct config *c = &p->rt->config;
     const struct matrix *e = &p->rt->weights.token_embd.matrix;
@@ -17,7 +18,7 @@ static void embed(struct pass *p, const int32_t *ids)
 
     p->x = p->rt->scratch.x;
     for (size_t t = 0; t < p->n; t++)
-        block_decode(e->type, (const uint8_t *)e->data + (size_t)ids[t] * row_bytes,
+        block_decode(e->type, (const uint8_t *)e->data + (size_t)p->rows[t] * row_bytes,
                      p->x + t * c->n_embd, c->n_embd);
     kernels_scale(p->rt->kernels, p->x, sqrtf((float)c->n_embd), p->n * c->n_embd);
     tap_rows(p, "embed", -1, c->n_embd, p->x);
@@ -29,7 +30,7 @@ static enum status await_ple(struct pass *p, struct error *err)
     enum status st = ple_join(p, err);
 
     if (st == OK && p->n_next > 0 && p->rt->ple_rows)
-        ple_rows_request(p->rt->ple_rows, p->next, p->n_next);
+        ple_rows_request(p->rt->ple_rows, p->rows + p->n, p->n_next);
     return st;
 }
 
@@ -114,12 +115,11 @@ static void finish(struct pass *p, const struct logits_sink *sink)
     emit_logits(p, sink);
 }
 
-static enum status run_batch(struct pass *p, const int32_t *ids, const struct logits_sink *sink,
-                             struct error *err)
+static enum status run_batch(struct pass *p, const struct logits_sink *sink, struct error *err)
 {
     enum status st = OK;
 
-    embed(p, ids);
+    embed(p);
     rope_fill(p);
     ple_project(p);
     for (uint32_t i = 0; i < p->rt->config.n_layers && p->n > 0 && st == OK; i++) {
@@ -128,6 +128,29 @@ static enum status run_batch(struct pass *p, const int32_t *ids, const struct lo
     }
     if (st == OK && p->n > 0)
         finish(p, sink);
+    return st;
+}
+
+static enum status run_batches(struct runtime *rt, struct sequence *seq, const int32_t *rows,
+                               size_t n, const struct logits_sink *sink, struct error *err)
+{
+    size_t batch = n < seq->max_batch ? n : seq->max_batch;
+    enum status st = scratch_reserve(rt, batch, err);
+
+    if (st == OK && rt->ple_rows)
+        ple_rows_request(rt->ple_rows, rows, batch);
+    while (n > 0 && st == OK) {
+        struct pass p = {.rt = rt, .seq = seq, .position = seq->length, .n = batch, .rows = rows};
+
+        n -= batch;
+        p.n_next = n < seq->max_batch ? n : seq->max_batch;
+        st = run_batch(&p, sink, err);
+        seq->length += (uint32_t)batch;
+        rows += batch;
+        batch = p.n_next;
+    }
+    if (rt->ple_rows)
+        ple_rows_settle(rt->ple_rows);
     return st;
 }
 
@@ -152,24 +175,16 @@ enum status runtime_eval(struct runtime *rt, struct sequence *seq, const int32_t
                          const struct logits_sink *sink, struct error *err)
 {
     enum status st = check(rt, seq, ids, n, err);
-    size_t batch = n < seq->max_batch ? n : seq->max_batch;
+    int32_t *rows = NULL;
 
-    if (st != OK || n == 0 || (st = scratch_reserve(rt, batch, err)) != OK)
+    if (st != OK || n == 0)
         return st;
-    if (rt->ple_rows)
-        ple_rows_request(rt->ple_rows, ids, batch);
-    while (n > 0 && st == OK) {
-        struct pass p = {.rt = rt, .seq = seq, .position = seq->length, .n = batch};
-
-        n -= batch;
-        p.next = ids + batch;
-        p.n_next = n < seq->max_batch ? n : seq->max_batch;
-        st = run_batch(&p, ids, sink, err);
-        seq->length += (uint32_t)batch;
-        ids += batch;
-        batch = p.n_next;
-    }
-    if (rt->ple_rows)
-        ple_rows_settle(rt->ple_rows);
+    rows = malloc(n * sizeof(*rows));
+    if (!rows)
+        return fail(err, ERR_NOMEM, "no memory for %zu tokens", n);
+    for (size_t i = 0; i < n; i++)
+        rows[i] = placeholders_row(&rt->placeholders, ids[i]);
+    st = run_batches(rt, seq, rows, n, sink, err);
+    free(rows);
     return st;
 }

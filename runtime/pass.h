@@ -42,6 +42,14 @@ struct scratch {
     struct arena arena;          /* all of the above */
 };
 
+/* Ids that read the row of another. */
+enum { MAX_PLACEHOLDERS = 3 };
+
+struct placeholders {
+    int32_t ids[MAX_PLACEHOLDERS], pad;
+    size_t n;
+};
+
 struct runtime {
     const struct model *model;
     struct config config;
@@ -50,6 +58,7 @@ struct runtime {
     const struct kernels *kernels;
     struct ple_rows *ple_rows; /* NULL without a table */
     float *rope_freqs[ROPE_KINDS]; /* half a head of angles a position */
+    struct placeholders placeholders;
     struct scratch scratch;
     struct runtime_facts facts;
     void (*tap)(void *arg, const struct tap_event *event);
@@ -76,8 +85,8 @@ struct pass {
     struct sequence *seq;
     uint32_t position;
     size_t n;
-    const int32_t *next; /* ids of the batch after this one */
-    size_t n_next;
+    const int32_t *rows; /* of the tables, for this batch's tokens; the next batch's follow */
+    size_t n_next;       /* tokens of the batch after this one */
     float *x, *ple;
     const float *cos[ROPE_KINDS], *sin[ROPE_KINDS];
 };
@@ -85,6 +94,10 @@ struct pass {
 /* scratch.c */
 MUST_CHECK enum status scratch_reserve(struct runtime *rt, size_t n_rows, struct error *err);
 void scratch_free(struct scratch *s);
+
+/* placeholders.c */
+void placeholders_find(struct placeholders *found, const struct gguf_meta *meta, size_t n_vocab);
+int32_t placeholders_row(const struct placeholders *found, int32_t id);
 
 /* tap.c */
 void tap_rows(const struct pass *p, const char *what, int layer, size_t n_cols, const float *x);

@@ -84,6 +84,8 @@ enum status runtime_open(const struct model *model, const struct runtime_options
         runtime_close(rt);
         return fail_at(err, model->path);
     }
+    if (rt->config.family->has_placeholders)
+        placeholders_find(&rt->placeholders, model->meta, rt->weights.n_vocab);
     find_facts(rt);
     *out = rt;
     return OK;
