@@ -127,7 +127,7 @@ static enum status parse_text(const uint8_t *p, uint64_t n_header,
 /* Fill `file` from its bytes, which file_map() or the caller holds. */
 static enum status parse(struct logits_file *file, uint64_t n_bytes, struct error *err)
 {
-    uint64_t n_header;
+    uint64_t n_header = 0;
 
     if (n_bytes < LOGITS_FIXED_BYTES + 8)
         return fail(err, ERR_CORRUPT, "not a reference file (%llu bytes are too few)",

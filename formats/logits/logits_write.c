@@ -52,7 +52,7 @@ static uint8_t *make_header(const struct logits_facts *facts, size_t n_header)
 enum status logits_create(const char *path, const struct logits_facts *facts, bool force,
                           struct logits_writer **out, struct error *err)
 {
-    uint64_t n_header;
+    uint64_t n_header = 0;
     uint8_t *header = NULL;
     struct logits_writer *dst = calloc(1, sizeof(*dst));
 
