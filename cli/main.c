@@ -19,6 +19,8 @@ static const struct command {
     const char *help;
 } commands[] = {
     /* in the order a model travels */
+    {"inspect", cmd_inspect, "FILE", "metadata, tensors, types, sizes, warnings"},
+    {"tokenize", cmd_tokenize, "MODEL", "text to token ids, and back"},
     {"help", help, "[VERB]", "examples and options of a verb"},
     {"version", cmd_version, "", "version, build, instruction sets found"},
 };

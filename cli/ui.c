@@ -76,6 +76,22 @@ json_t *ui_json_real(double v)
     return isfinite(v) ? json_real(v) : json_null();
 }
 
+json_t *ui_json_text(const char *text, size_t n)
+{
+    json_t *tree = json_stringn(text, n);
+    char *shown;
+
+    if (tree || n > SIZE_MAX / 4 - 1)
+        return tree;
+    shown = malloc(4 * n + 1);
+    if (!shown)
+        return NULL;
+    text_escape(shown, 4 * n + 1, text, n);
+    tree = json_string(shown);
+    free(shown);
+    return tree;
+}
+
 int ui_exit_status(enum status st)
 {
     switch (st) {

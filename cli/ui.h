@@ -49,6 +49,9 @@ MUST_CHECK enum status ui_json(json_t *tree, struct error *err);
 /* A number for JSON: null when it is not finite, which JSON cannot say. */
 json_t *ui_json_real(double v);
 
+/* n bytes of text for JSON: what is not UTF-8 is shown escaped. */
+json_t *ui_json_text(const char *text, size_t n);
+
 /* End: take down the bar, say the error's sentence when st is not OK, return the exit status
  * that fits st. */
 int ui_end(struct ui *ui, enum status st, const struct error *err);
