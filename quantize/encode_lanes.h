@@ -182,7 +182,7 @@ static void range(const float *x, struct coded *out, size_t n, int top)
         if (low == 0.0f)
             low = first_zero(x);
 
-        float d = (high - low) / (float)top;
+        float d = (high - low + 0.0f) / (float)top; /* zeros of both signs: +0 */
         float r = inverse(d);
         out[b].scale = d;
         out[b].offset = -low;
