@@ -16,7 +16,8 @@
 #include <stdint.h>
 
 /* Parse a configuration file of at most 16 MB: an object at the top, unique keys, no NUL in
- * strings. NaN and Infinity literals, which Python writes, are refused. The caller owns *out
+ * strings. NaN and Infinity literals, which Python writes, are refused; integers beyond 64 bits,
+ * which it writes too, become reals. The caller owns *out
  * (json_decref). Sentences begin with the path. ERR_USAGE when missing; ERR_CORRUPT. */
 MUST_CHECK enum status json_read_file(const char *path, json_t **out, struct error *err);
 

@@ -1,12 +1,69 @@
 /*
  * json_tree.c - a configuration file as jansson's tree, with limits
+ *
+ * Integers beyond 64 bits become reals: Python writes them (a tokenizer's model_max_length is
+ * 10^30 when there is no limit), jansson refuses them.
  */
 #include "base/file.h"
 #include "base/json.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { MAX_BYTES = 16 << 20 };
+
+/* A literal without a point or an exponent whose value does not fit int64. */
+static bool is_too_big(const struct json_scanner *scanner)
+{
+    if (strpbrk(scanner->text, ".eE"))
+        return false;
+    errno = 0;
+    (void)strtoll(scanner->text, NULL, 10);
+    return errno == ERANGE;
+}
+
+/* A copy of the text with ".0" after each integer that is too big. NULL when memory is out or
+ * the text is not JSON. Owned by the caller. */
+static char *with_reals(const char *text, size_t n, size_t *n_out)
+{
+    /* Such an integer has 19 digits or more, so the copy grows by less than an eighth. */
+    char *copy = malloc(n + n / 8 + 2);
+    struct json_scanner scanner;
+    enum json_event event;
+    size_t from = 0, at = 0;
+
+    if (!copy)
+        return NULL;
+    json_scan_begin(&scanner, text, n);
+    while ((event = json_scan_next(&scanner)) != SCAN_END && event != SCAN_BAD) {
+        if (event != SCAN_NUMBER || !is_too_big(&scanner))
+            continue;
+        memcpy(copy + at, text + from, scanner.at - from);
+        at += scanner.at - from;
+        memcpy(copy + at, ".0", 2);
+        at += 2;
+        from = scanner.at;
+    }
+    json_scan_end(&scanner);
+    memcpy(copy + at, text + from, n - from);
+    *n_out = at + n - from;
+    return copy;
+}
+
+static json_t *parse(const char *text, size_t n, json_error_t *trouble)
+{
+    json_t *tree = json_loadb(text, n, JSON_REJECT_DUPLICATES, trouble);
+    char *copy;
+
+    if (tree || json_error_code(trouble) != json_error_numeric_overflow)
+        return tree;
+    copy = with_reals(text, n, &n);
+    if (copy)
+        tree = json_loadb(copy, n, JSON_REJECT_DUPLICATES, trouble);
+    free(copy);
+    return tree;
+}
 
 enum status json_read_file(const char *path, json_t **out, struct error *err)
 {
@@ -18,7 +75,7 @@ enum status json_read_file(const char *path, json_t **out, struct error *err)
 
     if (st != OK)
         return st;
-    tree = json_loadb(text, n, JSON_REJECT_DUPLICATES, &trouble);
+    tree = parse(text, n, &trouble);
     free(text);
     if (!tree && json_error_code(&trouble) == json_error_out_of_memory)
         return fail(err, ERR_NOMEM, "%s: no memory for its tree", path);

@@ -272,3 +272,27 @@ Test(json_read_file, keeps_to_its_rules)
     }
     fixture_remove(folder);
 }
+
+/* As a tokenizer_config.json without a limit has it. */
+Test(json_read_file, integers_beyond_64_bits_become_reals)
+{
+    char folder[FIXTURE_PATH], path[FIXTURE_PATH];
+    static const char json[] =
+        "{\"a\": [1000000000000000019884624838656, 9223372036854775807, "
+        "-9223372036854775809], \"b\": \"18446744073709551616\"}";
+    struct error err = {0};
+    json_t *tree = NULL, *a;
+
+    fixture_folder(folder);
+    fixture_join(path, folder, "config.json");
+    fixture_write(path, json, sizeof(json) - 1);
+    cr_assert_eq(json_read_file(path, &tree, &err), OK, "%s", err.text);
+    a = json_object_get(tree, "a");
+    cr_assert_eq(json_real_value(json_array_get(a, 0)), 1e30);
+    cr_assert_eq(json_integer_value(json_array_get(a, 1)), INT64_MAX);
+    cr_assert_eq(json_real_value(json_array_get(a, 2)), -0x1p63);
+    cr_assert_str_eq(json_string_value(json_object_get(tree, "b")),
+                     "18446744073709551616");
+    json_decref(tree);
+    fixture_remove(folder);
+}
