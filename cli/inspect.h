@@ -29,6 +29,9 @@ void loader_rules(const struct gguf *file, void (*say)(void *arg, const char *se
 enum { SHAPE_TEXT = 96 };
 const char *shape_text(char text[SHAPE_TEXT], const uint64_t *dims, int n_dims);
 
+/* "4.65 billion weights" */
+const char *weights_text(char text[SHAPE_TEXT], uint64_t n);
+
 /* A value as people read it, cut to fit `size` bytes: "gemma4", 30, [1, 106], ["<pad>", ...]. */
 void value_text(char *text, size_t size, const struct gguf_value *value);
 

@@ -48,7 +48,7 @@ static void heading(const struct ui *ui, const char *text)
 static void print_summary(const struct gguf *file, const struct census *census)
 {
     struct gguf_str arch = {"nothing said", 12};
-    char size[UI_SIZE_TEXT], shown[80];
+    char size[UI_SIZE_TEXT], shown[80], weights[SHAPE_TEXT];
 
     (void)gguf_get_str(gguf_metadata(file), "general.architecture", &arch);
     text_escape(shown, sizeof(shown), arch.text, arch.n);
@@ -59,8 +59,9 @@ static void print_summary(const struct gguf *file, const struct census *census)
                file_path(f), ui_size(size, file_size(f)), gguf_data_start(file, (int)i),
                gguf_alignment(file, (int)i));
     }
-    printf("%s: %zu tensors, %.2f billion weights, %zu keys\n", shown, gguf_count(file),
-           (double)census->all_elements * 1e-9, gguf_meta_count(gguf_metadata(file)));
+    printf("%s: %zu tensors, %s, %zu keys\n", shown, gguf_count(file),
+           weights_text(weights, census->all_elements),
+           gguf_meta_count(gguf_metadata(file)));
 }
 
 static bool print_metadata(const struct gguf_meta *meta)
@@ -161,12 +162,14 @@ static enum status print_text(const struct gguf *file, const struct inspection *
     print_summary(file, &census);
     heading(ui, "metadata");
     is_whole = print_metadata(gguf_metadata(file));
-    if (!want->is_brief) {
+    if (!want->is_brief && gguf_count(file) > 0) {
         heading(ui, "tensors");
         is_whole &= print_tensors(file);
     }
-    heading(ui, "types");
-    is_whole &= print_types(&census);
+    if (gguf_count(file) > 0) {
+        heading(ui, "types");
+        is_whole &= print_types(&census);
+    }
     loader_rules(file, print_warning, &warnings);
     return is_whole ? OK : fail(err, ERR_NOMEM, "no memory for a table");
 }

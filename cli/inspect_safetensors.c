@@ -81,7 +81,7 @@ static enum status print_text(const struct shards *set, const struct inspection 
                               const struct ui *ui, struct error *err)
 {
     const struct census census = count(set);
-    char size[UI_SIZE_TEXT];
+    char size[UI_SIZE_TEXT], weights[SHAPE_TEXT];
     bool is_whole = true;
 
     for (size_t i = 0; i < shards_n_files(set); i++) {
@@ -89,8 +89,8 @@ static enum status print_text(const struct shards *set, const struct inspection 
 
         printf("%s: safetensors, %s\n", file_path(f), ui_size(size, file_size(f)));
     }
-    printf("%zu tensors, %.2f billion weights\n", shards_count(set),
-           (double)census.all_elements * 1e-9);
+    printf("%zu tensors, %s\n", shards_count(set),
+           weights_text(weights, census.all_elements));
     if (!want->is_brief) {
         printf("\n%stensors%s\n", ui_bold(ui), ui_plain(ui));
         is_whole = print_tensors(set);

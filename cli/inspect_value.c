@@ -33,6 +33,17 @@ const char *shape_text(char text[SHAPE_TEXT], const uint64_t *dims, int n_dims)
     return text;
 }
 
+const char *weights_text(char text[SHAPE_TEXT], uint64_t n)
+{
+    if (n >= 1000000000)
+        snprintf(text, SHAPE_TEXT, "%.2f billion weights", (double)n * 1e-9);
+    else if (n >= 1000000)
+        snprintf(text, SHAPE_TEXT, "%.2f million weights", (double)n * 1e-6);
+    else
+        snprintf(text, SHAPE_TEXT, "%" PRIu64 " weights", n);
+    return text;
+}
+
 /* Element i as text, strings in quotes; always NUL-terminated. */
 static void element_text(char text[ELEMENT_BYTES], const struct gguf_value *value,
                          uint64_t i)

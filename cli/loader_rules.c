@@ -40,7 +40,7 @@ static const struct key_rule {
     const char *key; /* after "gemma4." */
     enum gguf_type type;
     int flags;
-    const char *without; /* what its absence means, when it is not required */
+    const char *without; /* what its absence means, where that surprises */
 } key_rules[] = {
     {"block_count", GGUF_U32, REQUIRED, NULL},
     {"context_length", GGUF_U32, REQUIRED, NULL},
@@ -57,7 +57,7 @@ static const struct key_rule {
     {"attention.value_length_swa", GGUF_U32, REQUIRED, NULL},
     {"attention.sliding_window", GGUF_U32, REQUIRED, NULL},
     {"attention.sliding_window_pattern", GGUF_BOOL, REQUIRED | PER_LAYER, NULL},
-    {"attention.shared_kv_layers", GGUF_U32, 0, "it is taken for 0"},
+    {"attention.shared_kv_layers", GGUF_U32, 0, NULL},
     {"embedding_length_per_layer_input", GGUF_U32, REQUIRED, NULL},
     {"rope.freq_base", GGUF_F32, 0, "it is taken for 10000"},
     {"final_logit_softcapping", GGUF_F32, 0, "logits are not capped"},
@@ -82,8 +82,10 @@ static void check_key(const struct rules *rules, const struct key_rule *rule)
     value = gguf_meta_find(rules->meta, key);
     if (!value && (rule->flags & REQUIRED))
         say(rules, "%s: missing, and required", key);
-    else if (!value)
+    else if (!value && rule->without)
         say(rules, "%s: missing, so %s", key, rule->without);
+    else if (!value)
+        return;
     else if (!is_right_type(value, rule))
         say(rules, "%s: a %s, where a %s is wanted", key, gguf_type_name(value->type),
             gguf_type_name(rule->type));
