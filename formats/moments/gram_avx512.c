@@ -1,0 +1,10 @@
+/*
+ * gram_avx512.c - the tile product of the Gram matrix, built for this instruction set
+ */
+#include "formats/moments/gram_body.h"
+
+void gram_tile_avx512(const float *a, const float *b, size_t n_rows, double *sum,
+                      size_t stride)
+{
+    tile_product(a, b, n_rows, sum, stride);
+}

@@ -1,0 +1,108 @@
+/*
+ * moments.h - second moments of the inputs of a model's linear layers, gathered and filed
+ *
+ * H = (1/N) sum_t x_t x_t^T of the input x of a product, one H a distinct *input*: q, k and v share
+ * theirs, gate and up theirs, every expert has its own. Of each, two: one to round with, one held
+ * out to judge with.
+ *
+ * The file is a GGUF (general.type "moments") with, for every input I of n columns:
+ *
+ *     I.h          F32 {n, n}   to round with; symmetric, whole
+ *     I.held       F32 {n, n}   held out; zero when nothing was held out
+ *     I.tokens     F32 {2}      how many tokens each saw
+ *
+ * and the keys moments.datasets (strings), moments.chunk_size (u32), moments.source (string: SHA-256
+ * of what the model was). Data are read entry by entry: memory stays at one matrix.
+ *
+ * Sources: "second moments" as in GPTQ, arXiv 2210.17323, equation (1), without its factor of two.
+ */
+#ifndef FORMATS_MOMENTS_MOMENTS_H
+#define FORMATS_MOMENTS_MOMENTS_H
+
+#include "base/base.h"
+#include "formats/gguf/gguf.h"
+
+enum { MOMENTS_NAME = 64 };
+
+/* The name of the input that the weight `weight` (a GGUF name) multiplies: "blk.3.attn_q.weight",
+ * "blk.3.attn_k.weight" -> "blk.3.attn_in"; an expert's gets its number as a suffix, ".7" (expert
+ * >= 0). False for tensors that no product reads (norms, tables read by row). */
+bool moments_input(const char *weight, int expert, char out[MOMENTS_NAME]);
+
+/* ---- gathering ---- */
+
+/* Sums of x x^T in float64, lower triangle, one pair a distinct input. */
+struct gram {
+    size_t n;
+    uint64_t tokens;
+    double *sum; /* [n][n]; the lower triangle is meant */
+};
+
+/* ERR_NOMEM. */
+MUST_CHECK enum status gram_new(size_t n, struct gram *gram, struct error *err);
+/* Add n_rows vectors. Products and sums of at most 512 rows at a time are f32, in order of rows,
+ * then added in float64: the result depends on how the caller cuts its rows, not on threads or
+ * CPU. Parallel. */
+void gram_add(struct gram *gram, const float *x, size_t n_rows);
+/* The whole symmetric mean, n * n floats. Zero tokens give zeros. */
+void gram_mean(const struct gram *gram, float *h);
+void gram_free(struct gram *gram);
+
+/* ---- the file ---- */
+
+struct moments_header {
+    const char *const *datasets;
+    size_t n_datasets;
+    uint32_t chunk_size;
+    const char *source; /* may be NULL */
+};
+
+/* One input to file: name and width; the file is laid out from these before any data is there. */
+struct moments_item {
+    char name[MOMENTS_NAME];
+    size_t n;
+};
+
+struct moments_writer;
+
+MUST_CHECK enum status moments_create(const char *path,
+                                      const struct moments_header *header,
+                                      const struct moments_item *items, size_t n_items,
+                                      bool force, struct moments_writer **out,
+                                      struct error *err);
+/* File the pair of item i. */
+MUST_CHECK enum status moments_put(struct moments_writer *writer, size_t i,
+                                   const struct gram *train, const struct gram *held,
+                                   struct error *err);
+/* Finish: the file is whole under its name. Every item must have been put. Frees the writer. */
+MUST_CHECK enum status moments_finish(struct moments_writer *writer, struct error *err);
+void moments_abandon(struct moments_writer *writer); /* NULL is fine */
+
+struct moments;
+
+MUST_CHECK enum status moments_open(const char *path, struct moments **out,
+                                    struct error *err);
+
+/* What the file holds on one input. */
+struct moments_entry {
+    size_t n;
+    double tokens, held_tokens;
+    size_t index; /* private */
+};
+
+/* False when the file has nothing on this input. */
+bool moments_find(const struct moments *moments, const char *input,
+                  struct moments_entry *entry);
+/* Read n * n floats; `held` chooses the held-out half. */
+MUST_CHECK enum status moments_read(const struct moments *moments,
+                                    const struct moments_entry *entry, bool held,
+                                    float *h, struct error *err);
+/* Read the diagonal alone: n floats. */
+MUST_CHECK enum status moments_diagonal(const struct moments *moments,
+                                        const struct moments_entry *entry,
+                                        float *diagonal, struct error *err);
+/* SHA-256 of the file, in hex: what a product made with it records. */
+const char *moments_sha256(const struct moments *moments);
+void moments_close(struct moments *moments); /* NULL is fine */
+
+#endif

@@ -1,0 +1,139 @@
+/*
+ * test_moments.c - second moments: sums that do not depend on the machine, a file that keeps them
+ */
+#include "formats/moments/gram.h"
+#include "formats/moments/moments.h"
+#include "tests/fixture.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+
+enum { N = 52, N_ROWS = 1100 };
+
+static float x[N_ROWS * N];
+
+static void fill(void)
+{
+    fixture_activations(x, N_ROWS * N, 11);
+}
+
+TestSuite(moments, .init = fill);
+
+/* Each f32 sum has at most 512 terms: relative to the sum of magnitudes, 513 * 2^-24. */
+Test(moments, equal_sums_of_products)
+{
+    static float h[N * N];
+    struct gram gram;
+    struct error err = {0};
+
+    cr_assert_eq(gram_new(N, &gram, &err), OK);
+    gram_add(&gram, x, 700);
+    gram_add(&gram, x + 700 * N, N_ROWS - 700);
+    gram_mean(&gram, h);
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j < N; j++) {
+            double sum = 0, size = 0;
+
+            for (int t = 0; t < N_ROWS; t++) {
+                double p = (double)x[t * N + i] * (double)x[t * N + j];
+
+                sum += p;
+                size += fabs(p);
+            }
+            cr_assert_float_eq((double)h[i * N + j], sum / N_ROWS, 513 * 0x1p-24 * size / N_ROWS,
+                               "(%d, %d)", i, j);
+        }
+    gram_free(&gram);
+}
+
+#ifdef CARAT_X86
+Test(moments, every_tile_product_agrees_with_scalar)
+{
+    static double want[GRAM_TILE * GRAM_TILE], got[GRAM_TILE * GRAM_TILE];
+    static const struct {
+        enum cpu_level level;
+        gram_tile *tile;
+    } tables[] = {{CPU_AVX2, gram_tile_avx2}, {CPU_AVX512, gram_tile_avx512}};
+
+    gram_tile_scalar(x, x + 640, 77, want, GRAM_TILE);
+    for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+        if (!cpu_can_run(tables[i].level))
+            continue;
+        memset(got, 0, sizeof(got));
+        tables[i].tile(x, x + 640, 77, got, GRAM_TILE);
+        cr_expect_arr_eq(got, want, sizeof(want), "%s", cpu_level_name(tables[i].level));
+    }
+}
+#endif
+
+Test(moments, name_the_input_a_weight_reads)
+{
+    static const struct {
+        const char *weight;
+        int expert;
+        const char *input; /* NULL: none */
+    } cases[] = {
+        {"blk.3.attn_q.weight", -1, "blk.3.attn_in"},
+        {"blk.3.attn_v.weight", -1, "blk.3.attn_in"},
+        {"blk.17.ffn_down_exps.weight", 5, "blk.17.exps_mid.5"},
+        {"token_embd.weight", -1, "head_in"},
+        {"blk.3.attn_norm.weight", -1, NULL},
+        {"attn_q.weight", -1, NULL},
+        {"blk.3.token_embd.weight", -1, NULL},
+        {"blk.x.attn_q.weight", -1, NULL},
+        {"per_layer_token_embd.weight", -1, NULL},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char name[MOMENTS_NAME] = "";
+        bool found = moments_input(cases[i].weight, cases[i].expert, name);
+
+        cr_expect_eq(found, cases[i].input != NULL, "%s", cases[i].weight);
+        cr_expect_str_eq(name, cases[i].input ? cases[i].input : "", "%s", cases[i].weight);
+    }
+}
+
+Test(moments, survive_the_file)
+{
+    static const char *const datasets[] = {"prose", "code"};
+    struct moments_header header = {datasets, 2, 512, "abc"};
+    struct moments_item items[2] = {{"blk.0.attn_in", N}, {"blk.0.ffn_in", 16}};
+    static float want[N * N], got[N * N], diagonal[N];
+    char folder[FIXTURE_PATH], path[FIXTURE_PATH];
+    struct moments_writer *writer = NULL;
+    struct moments *moments = NULL;
+    struct moments_entry entry;
+    struct gram train, held, small;
+    struct error err = {0};
+
+    fixture_folder(folder);
+    fixture_join(path, folder, "m.gguf");
+    cr_assert_eq(gram_new(N, &train, &err), OK);
+    cr_assert_eq(gram_new(N, &held, &err), OK);
+    cr_assert_eq(gram_new(16, &small, &err), OK);
+    gram_add(&train, x, 900);
+    gram_add(&held, x + 900 * N, 200);
+    cr_assert_eq(moments_create(path, &header, items, 2, false, &writer, &err), OK, "%s", err.text);
+    cr_assert_eq(moments_put(writer, 0, &train, &held, &err), OK);
+    cr_assert_eq(moments_put(writer, 1, &small, &small, &err), OK);
+    cr_assert_eq(moments_finish(writer, &err), OK, "%s", err.text);
+
+    cr_assert_eq(moments_open(path, &moments, &err), OK, "%s", err.text);
+    cr_assert_not(moments_find(moments, "blk.1.attn_in", &entry));
+    cr_assert(moments_find(moments, "blk.0.attn_in", &entry));
+    cr_assert_eq(entry.n, N);
+    cr_assert_eq((int)entry.tokens, 900);
+    cr_assert_eq((int)entry.held_tokens, 200);
+    cr_assert_eq(moments_read(moments, &entry, false, got, &err), OK);
+    gram_mean(&train, want);
+    cr_assert_arr_eq(got, want, sizeof(want));
+    cr_assert_eq(moments_diagonal(moments, &entry, diagonal, &err), OK);
+    for (int j = 0; j < N; j++)
+        cr_assert_eq(diagonal[j], want[j * N + j]);
+    moments_close(moments);
+    gram_free(&train);
+    gram_free(&held);
+    gram_free(&small);
+    fixture_remove(folder);
+}
