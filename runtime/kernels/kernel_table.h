@@ -41,6 +41,7 @@ struct panel {
     _Alignas(64) int16_t halves[PANEL_BLOCKS][PANEL_ROWS][2]; /* Q6_K: scales of 16 columns */
     size_t n_blocks;
     enum block_type type;
+    int n_steps; /* BLOCK / 4; a variable so that loops over steps stay loops: unrolled, they spill */
 };
 
 /* Rows of one matrix, at the blocks where a product goes on. */
@@ -90,6 +91,11 @@ struct kernels {
     void (*mul)(float *x, const float *y, size_t n);
     void (*scale)(float *x, float s, size_t n);
     void (*add_scaled)(float *x, const float *y, float s, size_t n);
+
+    /* Multiply and add on registers, n rounds; returns how many multiply-adds that were. *sink
+     * gains a value, so that the work is not optimized away. */
+    double (*spin_f32)(size_t n, float *sink);
+    double (*spin_integer)(size_t n, float *sink);
 };
 
 extern const struct kernels kernels_scalar;

@@ -133,4 +133,18 @@ void kernels_add_scaled(const struct kernels *k, float *x, const float *y, float
 /* The index of the first of the largest values; n > 0. */
 size_t kernels_argmax(const float *x, size_t n);
 
+/* ---- what this machine can do at most ---- */
+
+/* Measured now, with all threads, in a quarter of a second: what shares are stated of. A
+ * multiplication and its addition count as two operations. */
+struct limits {
+    double read;    /* bytes a second: a 256 MiB array summed once */
+    double f32;     /* operations a second: fused multiply-adds on registers */
+    double integer; /* operations a second: the fastest multiplication of bytes, on registers */
+};
+
+/* ERR_NOMEM. */
+MUST_CHECK enum status kernels_limits(const struct kernels *k, struct limits *out,
+                                      struct error *err);
+
 #endif

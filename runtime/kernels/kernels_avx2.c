@@ -6,6 +6,8 @@
 #include "runtime/kernels/kernels_avx2.h"
 #include "runtime/kernels/row_math.h"
 
+#include <immintrin.h>
+
 static float exp_sum(float *x, size_t n, float max)
 {
     return row_exp_sum(x, n, max);
@@ -51,6 +53,42 @@ static void add_scaled(float *x, const float *y, float s, size_t n)
     row_add_scaled(x, y, s, n);
 }
 
+/* Chains in flight: latency times throughput of an FMA, and fewer for one-cycle additions. */
+enum { SPIN_CHAINS = 12, SPIN_SUMS = 8 };
+
+static double spin_f32(size_t n, float *sink)
+{
+    const __m256 half = _mm256_set1_ps(0.5f), one = _mm256_set1_ps(1.0f);
+    __m256 s[SPIN_CHAINS];
+
+    for (int c = 0; c < SPIN_CHAINS; c++)
+        s[c] = _mm256_set1_ps((float)c);
+    for (size_t i = 0; i < n; i++)
+        for (int c = 0; c < SPIN_CHAINS; c++)
+            s[c] = _mm256_fmadd_ps(s[c], half, one);
+    for (int c = 0; c < SPIN_CHAINS; c++)
+        *sink += _mm256_cvtss_f32(s[c]);
+    return (double)n * SPIN_CHAINS * LANES;
+}
+
+/* vpmaddubsw and vpaddw. The empty asm makes the operand new each time: nothing to hoist. */
+static double spin_integer(size_t n, float *sink)
+{
+    __m256i s[SPIN_SUMS], w = _mm256_set1_epi8(3), x = _mm256_set1_epi8(5);
+
+    for (int c = 0; c < SPIN_SUMS; c++)
+        s[c] = _mm256_setzero_si256();
+    for (size_t i = 0; i < n; i++) {
+        for (int c = 0; c < SPIN_SUMS; c++) {
+            __asm__("" : "+x"(w));
+            s[c] = _mm256_add_epi16(s[c], _mm256_maddubs_epi16(w, x));
+        }
+    }
+    for (int c = 0; c < SPIN_SUMS; c++)
+        *sink += (float)_mm256_extract_epi16(s[c], 0);
+    return (double)n * SPIN_SUMS * 32;
+}
+
 const struct kernels kernels_avx2 = {
     .name = "avx2",
     .widen_f16 = avx2_widen_f16,
@@ -70,4 +108,6 @@ const struct kernels kernels_avx2 = {
     .mul = mul,
     .scale = scale,
     .add_scaled = add_scaled,
+    .spin_f32 = spin_f32,
+    .spin_integer = spin_integer,
 };

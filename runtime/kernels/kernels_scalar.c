@@ -178,6 +178,29 @@ static void add_scaled(float *x, const float *y, float s, size_t n)
     row_add_scaled(x, y, s, n);
 }
 
+static double spin_f32(size_t n, float *sink)
+{
+    float s[LANES] = {0};
+
+    for (size_t i = 0; i < n; i++)
+        for (size_t l = 0; l < LANES; l++)
+            s[l] = fmaf(s[l], 0.5f, 1.0f);
+    *sink += math_lanes_sum(s);
+    return (double)n * LANES;
+}
+
+static double spin_integer(size_t n, float *sink)
+{
+    uint32_t s[LANES] = {0};
+
+    for (size_t i = 0; i < n; i++)
+        for (uint32_t l = 0; l < LANES; l++)
+            s[l] = s[l] * 5 + l;
+    for (size_t l = 0; l < LANES; l++)
+        *sink += (float)s[l];
+    return (double)n * LANES;
+}
+
 static dot_function *const dots[TYPE_COUNT] = {
     [TYPE_Q8_0] = dot_q8_0, [TYPE_Q4_0] = dot_q4_0, [TYPE_Q4_1] = dot_q4_1,
     [TYPE_Q5_0] = dot_q5_0, [TYPE_Q5_1] = dot_q5_1, [TYPE_Q4_K] = dot_q4_k,
@@ -201,4 +224,6 @@ const struct kernels kernels_scalar = {
     .mul = mul,
     .scale = scale,
     .add_scaled = add_scaled,
+    .spin_f32 = spin_f32,
+    .spin_integer = spin_integer,
 };

@@ -259,6 +259,7 @@ static void multiply_panels(void *arg, size_t begin, size_t end)
             rows[r] = row_at(p, row + min_size(r, n_rows - 1));
         for (size_t first = 0; first < p->rounded.n_blocks; first += PANEL_BLOCKS) {
             panel.type = p->w->type;
+            panel.n_steps = BLOCK / 4;
             panel.n_blocks = min_size(PANEL_BLOCKS, p->rounded.n_blocks - first);
             p->k->pack(&panel, rows, first);
             multiply_panel(p, &panel, first, row, n_rows);

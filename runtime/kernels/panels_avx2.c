@@ -120,10 +120,35 @@ void avx2_pack(struct panel *panel, const uint8_t *const rows[PANEL_ROWS], size_
 
 /* ---- products ---- */
 
-/* The 4 columns at step i of block b of token t, in every lane. */
-INLINE __m256i columns(const int8_t *const *x, int t, size_t b, int i)
+/* A few tokens' activations, from the panel's first block on, and where their results are. */
+struct tokens {
+    const int8_t *q[PANEL_TOKENS];
+    const int16_t *halves[PANEL_TOKENS];
+    const float *d[PANEL_TOKENS], *dsum[PANEL_TOKENS];
+    float *y[PANEL_TOKENS];
+};
+
+INLINE struct tokens tokens_at(const struct rounded *x, size_t first, size_t token, int n,
+                               float y[][PANEL_ROWS])
 {
-    return _mm256_set1_epi32((int)load_u32(x[t] + b * BLOCK + 4 * i));
+    struct tokens out;
+
+    for (int t = 0; t < n; t++) {
+        size_t at = (token + (size_t)t) * x->n_blocks + first;
+
+        out.q[t] = x->q + at * BLOCK;
+        out.halves[t] = x->halves + 2 * at;
+        out.d[t] = x->d + at;
+        out.dsum[t] = x->dsum + at;
+        out.y[t] = y[token + (size_t)t];
+    }
+    return out;
+}
+
+/* The 4 columns at step i of a block of token t, in every lane. */
+INLINE __m256i columns(const struct tokens *x, int t, size_t b, int i)
+{
+    return _mm256_set1_epi32((int)load_u32(x->q[t] + b * BLOCK + 4 * i));
 }
 
 INLINE __m256i codes_at(const struct panel *panel, size_t b, int i, int g)
@@ -131,143 +156,160 @@ INLINE __m256i codes_at(const struct panel *panel, size_t b, int i, int g)
     return _mm256_load_si256((const __m256i *)panel->q[b][i][8 * g]);
 }
 
-/* sum[g][t] = products of steps first ... first + n_steps - 1, in 16 bits. */
-INLINE void steps(const struct panel *panel, const int8_t *const *x, size_t b, int first,
-                  int n_steps, int n_tokens, __m256i sum[GROUPS][PANEL_TOKENS])
+INLINE void clear(__m256i sum[GROUPS][PANEL_TOKENS], int n)
 {
-    for (int i = first; i < first + n_steps; i++) {
-        for (int t = 0; t < n_tokens; t++) {
+    for (int g = 0; g < GROUPS; g++)
+        for (int t = 0; t < n; t++)
+            sum[g][t] = _mm256_setzero_si256();
+}
+
+/* Emits nothing; stops the compiler from putting the additions off, which costs it registers. */
+INLINE void settle(__m256i *v)
+{
+    __asm__("" : "+x"(*v));
+}
+
+/* sum[g][t] = products of steps first ... end - 1, in 16 bits. */
+INLINE void steps(const struct panel *panel, const struct tokens *x, size_t b, int first,
+                  int end, int n, __m256i sum[GROUPS][PANEL_TOKENS])
+{
+    clear(sum, n);
+    for (int i = first; i < end; i++) {
+        __m256i w0 = codes_at(panel, b, i, 0), w1 = codes_at(panel, b, i, 1);
+
+        for (int t = 0; t < n; t++) {
             __m256i in = columns(x, t, b, i);
 
-            for (int g = 0; g < GROUPS; g++) {
-                __m256i p = _mm256_maddubs_epi16(codes_at(panel, b, i, g), in);
-                sum[g][t] = i == first ? p : _mm256_add_epi16(sum[g][t], p);
-            }
+            sum[0][t] = _mm256_add_epi16(sum[0][t], _mm256_maddubs_epi16(w0, in));
+            sum[1][t] = _mm256_add_epi16(sum[1][t], _mm256_maddubs_epi16(w1, in));
+            settle(&sum[0][t]);
+            settle(&sum[1][t]);
         }
     }
 }
 
-/* sum[g][t] = a whole block's integer, before the offset. */
-INLINE void block_unsigned(const struct panel *panel, const int8_t *const *x, size_t b,
-                           int n_steps, int n_tokens, __m256i sum[GROUPS][PANEL_TOKENS])
+/* sum[g][t] = a whole block's integer, before the offset: codes to 15. */
+INLINE void block_nibbles(const struct panel *panel, const struct tokens *x, size_t b, int n,
+                          __m256i sum[GROUPS][PANEL_TOKENS])
 {
-    const __m256i ones = _mm256_set1_epi16(1);
-
-    for (int first = 0; first < 8; first += n_steps) {
-        __m256i p[GROUPS][PANEL_TOKENS];
-
-        steps(panel, x, b, first, n_steps, n_tokens, p);
-        for (int g = 0; g < GROUPS; g++) {
-            for (int t = 0; t < n_tokens; t++) {
-                __m256i q = _mm256_madd_epi16(p[g][t], ones);
-                sum[g][t] = first == 0 ? q : _mm256_add_epi32(sum[g][t], q);
-            }
-        }
-    }
+    steps(panel, x, b, 0, panel->n_steps, n, sum);
+    for (int g = 0; g < GROUPS; g++)
+        for (int t = 0; t < n; t++)
+            sum[g][t] = _mm256_madd_epi16(sum[g][t], _mm256_set1_epi16(1));
 }
 
-INLINE void block_signed(const struct panel *panel, const int8_t *const *x, size_t b,
-                         int n_tokens, __m256i sum[GROUPS][PANEL_TOKENS])
+/* Codes to 31. */
+INLINE void block_fives(const struct panel *panel, const struct tokens *x, size_t b, int n,
+                        __m256i sum[GROUPS][PANEL_TOKENS])
+{
+    __m256i last[GROUPS][PANEL_TOKENS];
+
+    steps(panel, x, b, 0, 4, n, sum);
+    steps(panel, x, b, 4, 8, n, last);
+    for (int g = 0; g < GROUPS; g++)
+        for (int t = 0; t < n; t++)
+            sum[g][t] = _mm256_add_epi32(_mm256_madd_epi16(sum[g][t], _mm256_set1_epi16(1)),
+                                         _mm256_madd_epi16(last[g][t], _mm256_set1_epi16(1)));
+}
+
+INLINE void block_signed(const struct panel *panel, const struct tokens *x, size_t b, int n,
+                         __m256i sum[GROUPS][PANEL_TOKENS])
 {
     const __m256i ones = _mm256_set1_epi16(1);
 
-    for (int i = 0; i < 8; i++) {
+    clear(sum, n);
+    for (int i = 0; i < panel->n_steps; i++) {
         for (int g = 0; g < GROUPS; g++) {
             __m256i w = codes_at(panel, b, i, g), a = _mm256_abs_epi8(w);
 
-            for (int t = 0; t < n_tokens; t++) {
+            for (int t = 0; t < n; t++) {
                 __m256i in = _mm256_sign_epi8(columns(x, t, b, i), w);
-                __m256i q = _mm256_madd_epi16(_mm256_maddubs_epi16(a, in), ones);
-                sum[g][t] = i == 0 ? q : _mm256_add_epi32(sum[g][t], q);
+                __m256i p = _mm256_madd_epi16(_mm256_maddubs_epi16(a, in), ones);
+                sum[g][t] = _mm256_add_epi32(sum[g][t], p);
             }
         }
     }
 }
 
-/* Q6_K: the halves' scales take the place of the ones; offset included. */
-INLINE void block_halves(const struct panel *panel, const int8_t *const *x,
-                         const int16_t *const *x_halves, size_t b, int n_tokens,
+/* Q6_K: the halves' scales take the place of the ones. */
+INLINE void block_halves(const struct panel *panel, const struct tokens *x, size_t b, int n,
                          __m256i sum[GROUPS][PANEL_TOKENS])
 {
-    const __m256i first_word = _mm256_set1_epi32(0x01000100);
     const __m256i lanes = _mm256_setr_epi32(0, 0x04040404, 0x08080808, 0x0c0c0c0c, 0, 0x04040404,
                                             0x08080808, 0x0c0c0c0c);
-    const __m256i second_word = _mm256_set1_epi32(0x03020302);
 
-    for (int g = 0; g < GROUPS; g++) {
-        __m256i pairs = load_256(panel->halves[b][8 * g]);
-
-        for (int t = 0; t < n_tokens; t++) {
-            __m256i in = _mm256_set1_epi32((int)load_u32(x_halves[t] + 2 * b));
-            __m256i extra = _mm256_slli_epi32(_mm256_madd_epi16(pairs, in), 5);
-            sum[g][t] = _mm256_sub_epi32(_mm256_setzero_si256(), extra);
-        }
-    }
-    for (int first = 0; first < 8; first += 2) {
-        __m256i word = _mm256_add_epi8(lanes, first < 4 ? first_word : second_word);
+    clear(sum, n);
+    for (int first = 0; first < panel->n_steps; first += 2) {
+        __m256i word = _mm256_set1_epi32(first < 4 ? 0x01000100 : 0x03020302);
         __m256i p[GROUPS][PANEL_TOKENS];
 
-        steps(panel, x, b, first, 2, n_tokens, p);
+        word = _mm256_add_epi8(lanes, word);
+        steps(panel, x, b, first, first + 2, n, p);
         for (int g = 0; g < GROUPS; g++) {
             __m256i scale = _mm256_shuffle_epi8(load_256(panel->halves[b][8 * g]), word);
 
-            for (int t = 0; t < n_tokens; t++)
+            for (int t = 0; t < n; t++)
                 sum[g][t] = _mm256_add_epi32(sum[g][t], _mm256_madd_epi16(p[g][t], scale));
         }
     }
 }
 
-/* n_tokens tokens from row `t` of x on. */
-INLINE void multiply(enum block_type type, const struct panel *panel, const struct rounded *x,
-                     size_t first, size_t token, int n_tokens, float y[][PANEL_ROWS])
+/* What the offset of the codes added to the block's integer. */
+INLINE __m256i excess(enum block_type type, const struct panel *panel, const struct tokens *x,
+                      size_t b, int g, int t)
 {
-    const int8_t *q[PANEL_TOKENS];
-    const int16_t *halves[PANEL_TOKENS];
-    const float *d[PANEL_TOKENS], *dsum[PANEL_TOKENS];
-    __m256 acc[GROUPS][PANEL_TOKENS];
+    __m256i halves = _mm256_set1_epi32((int)load_u32(x->halves[t] + 2 * b));
 
-    for (int t = 0; t < n_tokens; t++) {
-        size_t at = (token + (size_t)t) * x->n_blocks + first;
+    if (type == TYPE_Q6_K)
+        return _mm256_slli_epi32(_mm256_madd_epi16(load_256(panel->halves[b][8 * g]), halves), 5);
+    return _mm256_madd_epi16(halves, _mm256_set1_epi16((short)offset_avx2(type)));
+}
 
-        q[t] = x->q + at * BLOCK;
-        halves[t] = x->halves + 2 * at;
-        d[t] = x->d + at;
-        dsum[t] = x->dsum + at;
-        for (int g = 0; g < GROUPS; g++)
-            acc[g][t] = _mm256_loadu_ps(y[token + (size_t)t] + 8 * g);
+/* Put the block's integers at the end of the chains in y. */
+INLINE void gain(enum block_type type, const struct panel *panel, const struct tokens *x, size_t b,
+                 int n, __m256i sum[GROUPS][PANEL_TOKENS], __m256 y[GROUPS][PANEL_TOKENS])
+{
+    for (int g = 0; g < GROUPS; g++) {
+        __m256 s = _mm256_load_ps(panel->s[b] + 8 * g);
+
+        for (int t = 0; t < n; t++) {
+            __m256 scale = _mm256_mul_ps(s, _mm256_set1_ps(x->d[t][b]));
+            __m256i i = sum[g][t];
+
+            if (offset_avx2(type))
+                i = _mm256_sub_epi32(i, excess(type, panel, x, b, g, t));
+            y[g][t] = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(i), y[g][t]);
+            if (codes_has_minimum(type))
+                y[g][t] = _mm256_fmadd_ps(_mm256_load_ps(panel->m[b] + 8 * g),
+                                          _mm256_set1_ps(x->dsum[t][b]), y[g][t]);
+        }
     }
+}
+
+INLINE void multiply(enum block_type type, const struct panel *panel, const struct tokens *x,
+                     int n)
+{
+    __m256 y[GROUPS][PANEL_TOKENS];
+
+    for (int t = 0; t < n; t++)
+        for (int g = 0; g < GROUPS; g++)
+            y[g][t] = _mm256_loadu_ps(x->y[t] + 8 * g);
     for (size_t b = 0; b < panel->n_blocks; b++) {
         __m256i sum[GROUPS][PANEL_TOKENS];
 
         if (type == TYPE_Q8_0)
-            block_signed(panel, q, b, n_tokens, sum);
+            block_signed(panel, x, b, n, sum);
         else if (type == TYPE_Q6_K)
-            block_halves(panel, q, halves, b, n_tokens, sum);
-        else if (type == TYPE_Q5_0 || type == TYPE_Q5_1 || type == TYPE_Q5_K)
-            block_unsigned(panel, q, b, 4, n_tokens, sum);
+            block_halves(panel, x, b, n, sum);
+        else if (type == TYPE_Q5_0 || type == TYPE_Q5_K)
+            block_fives(panel, x, b, n, sum);
         else
-            block_unsigned(panel, q, b, 8, n_tokens, sum);
-        for (int g = 0; g < GROUPS; g++) {
-            __m256 s = _mm256_load_ps(panel->s[b] + 8 * g);
-            __m256 m = codes_has_minimum(type) ? _mm256_load_ps(panel->m[b] + 8 * g) : s;
-
-            for (int t = 0; t < n_tokens; t++) {
-                __m256i i = sum[g][t];
-
-                if (type == TYPE_Q4_0 || type == TYPE_Q5_0)
-                    i = _mm256_sub_epi32(i, _mm256_set1_epi32(offset_avx2(type) *
-                                                              (halves[t][2 * b] +
-                                                               halves[t][2 * b + 1])));
-                acc[g][t] = _mm256_fmadd_ps(_mm256_mul_ps(s, _mm256_set1_ps(d[t][b])),
-                                            _mm256_cvtepi32_ps(i), acc[g][t]);
-                if (codes_has_minimum(type))
-                    acc[g][t] = _mm256_fmadd_ps(m, _mm256_set1_ps(dsum[t][b]), acc[g][t]);
-            }
-        }
+            block_nibbles(panel, x, b, n, sum);
+        gain(type, panel, x, b, n, sum, y);
     }
-    for (int t = 0; t < n_tokens; t++)
+    for (int t = 0; t < n; t++)
         for (int g = 0; g < GROUPS; g++)
-            _mm256_storeu_ps(y[token + (size_t)t] + 8 * g, acc[g][t]);
+            _mm256_storeu_ps(x->y[t] + 8 * g, y[g][t]);
 }
 
 /* `width` tokens at a time: as many as registers allow for the type. */
@@ -277,10 +319,14 @@ INLINE void multiply_all(enum block_type type, const struct panel *panel,
 {
     size_t t = 0;
 
-    for (; t + (size_t)width <= n_tokens; t += (size_t)width)
-        multiply(type, panel, x, first, t, width, y);
-    for (; t < n_tokens; t++)
-        multiply(type, panel, x, first, t, 1, y);
+    for (; t + (size_t)width <= n_tokens; t += (size_t)width) {
+        struct tokens tokens = tokens_at(x, first, t, width, y);
+        multiply(type, panel, &tokens, width);
+    }
+    for (; t < n_tokens; t++) {
+        struct tokens tokens = tokens_at(x, first, t, 1, y);
+        multiply(type, panel, &tokens, 1);
+    }
 }
 
 void avx2_panel(const struct panel *panel, const struct rounded *x, size_t first,
