@@ -56,8 +56,7 @@ static void make_keys_and_values(struct pass *p, uint32_t i)
     cache_store(p, i, s->k, s->v);
 }
 
-/* Positions each row sees, of the `end` that have keys. */
-static void find_spans(const struct pass *p, const struct layer_facts *layer, uint32_t end)
+static void find_spans(const struct pass *p, const struct layer_facts *layer)
 {
     struct span *spans = p->rt->scratch.spans;
 
@@ -66,7 +65,7 @@ static void find_spans(const struct pass *p, const struct layer_facts *layer, ui
         uint32_t back = (uint32_t)layer->back, ahead = (uint32_t)layer->ahead;
 
         spans[t].first = at > back ? at - back : 0;
-        spans[t].end = end - at > ahead ? at + ahead + 1 : end;
+        spans[t].end = p->end > at && p->end - at > ahead ? at + ahead + 1 : p->end;
     }
 }
 
@@ -88,7 +87,7 @@ static void attend(const struct pass *p, uint32_t i)
         .softcap = c->score_softcap,
     };
 
-    find_spans(p, layer, p->position + (uint32_t)p->n);
+    find_spans(p, layer);
     kernels_attention(p->rt->kernels, &a, s->q, s->spans, p->n, s->attended);
 }
 

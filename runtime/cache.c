@@ -2,10 +2,12 @@
  * cache.c - a sequence: the keys and values of the positions evaluated so far
  *
  * Global layers keep every position of the context. Local layers keep a ring: what the first
- * query of a batch can see behind it, and the batch itself.
+ * query of a batch can see behind it, and the batch itself. So positions of the last batch can be
+ * taken back: what they overwrote lies behind every window that is left.
  */
 #include "runtime/pass.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 static size_t cells_of(const struct sequence *seq, const struct layer_facts *layer)
@@ -64,9 +66,28 @@ uint32_t sequence_length(const struct sequence *seq)
     return seq->length;
 }
 
+uint32_t sequence_room(const struct sequence *seq)
+{
+    return seq->n_ctx - seq->length;
+}
+
 void sequence_reset(struct sequence *seq)
 {
     seq->length = 0;
+    seq->hidden_first = seq->hidden_end = 0;
+}
+
+void sequence_truncate(struct sequence *seq, uint32_t length)
+{
+    assert(length <= seq->length && seq->length - length < seq->max_batch);
+    seq->length = length;
+}
+
+const float *sequence_hidden(const struct sequence *seq, uint32_t position)
+{
+    if (position < seq->hidden_first || position >= seq->hidden_end)
+        return NULL;
+    return seq->hidden + (size_t)(position - seq->hidden_first) * seq->rt->config.n_embd;
 }
 
 void sequence_free(struct sequence *seq)

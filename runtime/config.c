@@ -10,6 +10,7 @@
 /* Far above any Gemma, and low enough that products of two fit 64 bits with room to spare; the
  * width of a head is what the attention kernels take. */
 enum { MAX_LAYERS = 1024, MAX_WIDTH = 1 << 20, MAX_HEADS = 4096, MAX_HEAD = 512 };
+enum { MAX_WINDOW = 1 << 30 };
 
 static const struct family families[] = {
     {.architecture = "gemma4",
@@ -302,7 +303,9 @@ static void set_reach(const struct config *c, struct layer_facts *layer, bool lo
     if (!local || window == 0)
         return;
     if (c->family->is_causal) {
-        layer->back = (int32_t)window - 1; /* the window counts the query itself */
+        /* The window counts the query itself. A drafter's query stands one past the last key,
+         * and sees one key more than its target would. */
+        layer->back = c->family->is_drafter ? (int32_t)window + 1 : (int32_t)window - 1;
         return;
     }
     layer->back = (int32_t)(c->family->halves_window ? window / 2 : window);
@@ -338,7 +341,7 @@ static enum status read_layer(struct config *c, const struct keys *keys, uint32_
 }
 
 /* Layers from n_own_kv on read K and V of the last earlier layer of their own kind. A drafter's
- * layers all share: they read another model, and runtime/draft.c says which layer. */
+ * layers all share: drafter_new() finds the layers of the target they read. */
 static enum status share_kv(struct config *c, const struct keys *keys)
 {
     uint32_t n_shared = 0;
@@ -368,7 +371,7 @@ static enum status share_kv(struct config *c, const struct keys *keys)
 static enum status read_layers(struct config *c, const struct keys *keys)
 {
     uint32_t window = 0;
-    enum status st = optional_integer(keys, "attention.sliding_window", 0, INT32_MAX, &window);
+    enum status st = optional_integer(keys, "attention.sliding_window", 0, MAX_WINDOW, &window);
 
     if (st != OK)
         return st;

@@ -10,18 +10,15 @@
 #include <math.h>
 #include <stdlib.h>
 
-static void embed(struct pass *p)
+void embed_rows(const struct runtime *rt, const int32_t *rows, size_t n, float *x)
 {
-    const struct config *c = &p->rt->config;
-    const struct matrix *e = &p->rt->weights.token_embd.matrix;
+    const struct matrix *e = &rt->weights.token_embd.matrix;
     size_t row_bytes = block_row_bytes(e->type, e->n_cols);
 
-    p->x = p->rt->scratch.x;
-    for (size_t t = 0; t < p->n; t++)
-        block_decode(e->type, (const uint8_t *)e->data + (size_t)p->rows[t] * row_bytes,
-                     p->x + t * c->n_embd, c->n_embd);
-    kernels_scale(p->rt->kernels, p->x, sqrtf((float)c->n_embd), p->n * c->n_embd);
-    tap_rows(p, "embed", -1, c->n_embd, p->x);
+    for (size_t t = 0; t < n; t++)
+        block_decode(e->type, (const uint8_t *)e->data + (size_t)rows[t] * row_bytes,
+                     x + t * e->n_cols, e->n_cols);
+    kernels_scale(rt->kernels, x, sqrtf((float)e->n_cols), n * e->n_cols);
 }
 
 /* The rows of the table are awaited as late as they can be, and the next batch's asked for. */
@@ -34,7 +31,7 @@ static enum status await_ple(struct pass *p, struct error *err)
     return st;
 }
 
-static enum status block(struct pass *p, uint32_t i, struct error *err)
+enum status block_step(struct pass *p, uint32_t i, struct error *err)
 {
     const struct config *c = &p->rt->config;
     const struct layer_weights *w = &p->rt->weights.layers[i];
@@ -103,15 +100,25 @@ static void emit_logits(struct pass *p, const struct logits_sink *sink)
     }
 }
 
-static void finish(struct pass *p, const struct logits_sink *sink)
+void final_norm(struct pass *p)
 {
     const struct runtime *rt = p->rt;
     const struct config *c = &rt->config;
 
     kernels_rms_norm(rt->kernels, p->x, rt->weights.output_norm, p->n, c->n_embd, c->eps, p->x);
     tap_rows(p, "final_norm", -1, c->n_embd, p->x);
-    tap_input(p->rt, -1, &rt->weights.output, -1, p->position, p->n, p->x);
+}
+
+static void finish(struct pass *p, const struct logits_sink *sink)
+{
+    struct runtime *rt = p->rt;
+
+    final_norm(p);
+    tap_input(rt, -1, &rt->weights.output, -1, p->position, p->n, p->x);
     drop(p, unwanted(p, sink));
+    p->seq->hidden = p->x;
+    p->seq->hidden_first = p->position;
+    p->seq->hidden_end = p->position + (uint32_t)p->n;
     emit_logits(p, sink);
 }
 
@@ -119,11 +126,13 @@ static enum status run_batch(struct pass *p, const struct logits_sink *sink, str
 {
     enum status st = OK;
 
-    embed(p);
+    p->x = p->rt->scratch.x;
+    embed_rows(p->rt, p->rows, p->n, p->x);
+    tap_rows(p, "embed", -1, p->rt->config.n_embd, p->x);
     rope_fill(p);
     ple_project(p);
     for (uint32_t i = 0; i < p->rt->config.n_layers && p->n > 0 && st == OK; i++) {
-        st = block(p, i, err);
+        st = block_step(p, i, err);
         drop_unwanted(p, i + 1, sink);
     }
     if (st == OK && p->n > 0)
@@ -137,15 +146,21 @@ static enum status run_batches(struct runtime *rt, struct sequence *seq, const i
     size_t batch = n < seq->max_batch ? n : seq->max_batch;
     enum status st = scratch_reserve(rt, batch, err);
 
+    seq->hidden_first = seq->hidden_end = 0;
     if (st == OK && rt->ple_rows)
         ple_rows_request(rt->ple_rows, rows, batch);
     while (n > 0 && st == OK) {
-        struct pass p = {.rt = rt, .seq = seq, .position = seq->length, .n = batch, .rows = rows};
+        struct pass p = {.rt = rt,
+                         .seq = seq,
+                         .position = seq->length,
+                         .end = seq->length + (uint32_t)batch,
+                         .n = batch,
+                         .rows = rows};
 
         n -= batch;
         p.n_next = n < seq->max_batch ? n : seq->max_batch;
         st = run_batch(&p, sink, err);
-        seq->length += (uint32_t)batch;
+        seq->length = p.end;
         rows += batch;
         batch = p.n_next;
     }

@@ -76,6 +76,9 @@ struct sequence {
     uint32_t n_ctx, length;
     size_t max_batch;
     struct kv *layers;
+
+    const float *hidden; /* final norms of the last batch, in the runtime's scratch */
+    uint32_t hidden_first, hidden_end;
 };
 
 /* The rows in hand: n of them, for positions from `position` on. Rows that nothing later needs
@@ -83,7 +86,7 @@ struct sequence {
 struct pass {
     struct runtime *rt;
     struct sequence *seq;
-    uint32_t position;
+    uint32_t position, end; /* of the first row; positions that have keys end here */
     size_t n;
     const int32_t *rows; /* of the tables, for this batch's tokens; the next batch's follow */
     size_t n_next;       /* tokens of the batch after this one */
@@ -113,6 +116,11 @@ void rope_fill(struct pass *p); /* cosines and sines of the batch's positions */
 
 /* cache.c */
 void cache_store(const struct pass *p, uint32_t layer, const float *k, const float *v);
+
+/* forward.c */
+void embed_rows(const struct runtime *rt, const int32_t *rows, size_t n, float *x);
+MUST_CHECK enum status block_step(struct pass *p, uint32_t layer, struct error *err);
+void final_norm(struct pass *p); /* of the stream, in place */
 
 /* the parts of a block, in order */
 void attention_step(struct pass *p, uint32_t layer);

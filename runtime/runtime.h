@@ -53,8 +53,17 @@ void runtime_close(struct runtime *rt); /* NULL is fine */
 MUST_CHECK enum status sequence_new(struct runtime *rt, uint32_t n_ctx, struct sequence **out,
                                     struct error *err);
 uint32_t sequence_length(const struct sequence *seq); /* positions evaluated so far */
+uint32_t sequence_room(const struct sequence *seq);   /* positions left in the context */
 void sequence_reset(struct sequence *seq);            /* back to empty */
 void sequence_free(struct sequence *seq);
+
+/* Take positions from `length` on back; fewer than were evaluated in the last call, and less than
+ * 512. */
+void sequence_truncate(struct sequence *seq, uint32_t length);
+
+/* The final norm's output at a position whose logits the last runtime_eval() gave (in its last
+ * batch), n_embd floats; NULL for any other. Borrowed until the next call. */
+const float *sequence_hidden(const struct sequence *seq, uint32_t position);
 
 /* Where logits go: rows of n_vocab floats after the softcap, in order of position. */
 struct logits_sink {
@@ -89,6 +98,25 @@ struct tap_event {
 void runtime_tap(struct runtime *rt, void (*fn)(void *arg, const struct tap_event *event),
                  void *arg);
 
+/* ---- drafting ---- */
+
+/* A small model that guesses the next tokens from its target's keys, values and last hidden
+ * state. Guesses cost speed when wrong, never correctness. */
+struct drafter;
+
+/* `rt` is opened on a gemma4-assistant model, `target` on the model it was made for; both are
+ * borrowed. ERR_USAGE when they do not fit: the sentence says what differs. */
+MUST_CHECK enum status drafter_new(struct runtime *rt, const struct runtime *target,
+                                   struct drafter **out, struct error *err);
+
+/* Guess n tokens that follow `token`, which `seq` has not evaluated yet. `hidden` is the target's
+ * sequence_hidden() of the last position evaluated. Taps on `rt` see "embed" (what enters the
+ * first layer), "hidden", "final_norm", "logits" and "projected" (the next step's hidden). */
+MUST_CHECK enum status drafter_guess(struct drafter *drafter, struct sequence *seq, int32_t token,
+                                     const float *hidden, size_t n, int32_t *tokens,
+                                     struct error *err);
+void drafter_free(struct drafter *drafter); /* NULL is fine */
+
 /* ---- sampling ---- */
 
 struct sampler {
@@ -99,8 +127,38 @@ struct sampler {
 };
 
 /* The next token from n_vocab logits; greedy takes the first of equal maxima. `scratch` holds
- * n_vocab floats. Deterministic for a given state. */
+ * n_vocab floats (none are needed when greedy). Temperature comes first, then top-k, top-p and
+ * min-p, each on what the one before left. Deterministic for a given state. */
 int32_t sampler_draw(struct sampler *sampler, const float *logits, size_t n_vocab,
                      float *scratch);
+
+/* ---- generating ---- */
+
+/* Token after token from a sequence, with or without a drafter: the same tokens either way. */
+struct generation;
+
+struct generation_options {
+    struct sampler sampler;
+    struct drafter *drafter; /* borrowed; NULL: none */
+    uint32_t n_guesses;      /* a step, with a drafter; at most 63 */
+    const int32_t *banned;   /* ids never to draw; borrowed for the call */
+    size_t n_banned;
+};
+
+struct generation_counts {
+    uint64_t n_steps, n_guessed, n_accepted;
+};
+
+/* `rt` and `seq` are borrowed. ERR_NOMEM. */
+MUST_CHECK enum status generation_new(struct runtime *rt, struct sequence *seq,
+                                      const struct generation_options *options,
+                                      struct generation **out, struct error *err);
+/* Evaluate a prompt of n > 0 tokens in an empty sequence. */
+MUST_CHECK enum status generation_prompt(struct generation *gen, const int32_t *ids, size_t n,
+                                         struct error *err);
+/* Draw the next token. ERR_USAGE when the context is full. */
+MUST_CHECK enum status generation_next(struct generation *gen, int32_t *token, struct error *err);
+struct generation_counts generation_counts(const struct generation *gen);
+void generation_free(struct generation *gen); /* NULL is fine */
 
 #endif
