@@ -38,7 +38,9 @@ static enum status set_header(struct gguf_meta *meta, const struct moments_heade
         return fail(err, ERR_NOMEM, "no memory for %zu names", header->n_datasets);
     for (size_t i = 0; i < header->n_datasets; i++)
         names[i] = (struct gguf_str){header->datasets[i], strlen(header->datasets[i])};
-    st = gguf_set_str(meta, "general.type", "moments", 7, err);
+    st = gguf_set_str(meta, "general.architecture", "moments", 7, err);
+    if (st == OK)
+        st = gguf_set_str(meta, "general.type", "moments", 7, err);
     if (st == OK)
         st = gguf_set_strings(meta, "moments.datasets", names, header->n_datasets, err);
     if (st == OK)
