@@ -262,9 +262,9 @@ static int check_operands(const struct verb *verb, const struct args *args)
         return args_refuse(verb, "something is missing: carat %s %s", verb->name,
                            verb->operands);
     if (args->n_operands > verb->max_operands)
-        return args_refuse(verb, "%s is one word too many: carat %s %s",
+        return args_refuse(verb, "%s is one word too many: carat %s%s%s",
                            args->operands[verb->max_operands], verb->name,
-                           verb->operands);
+                           verb->operands[0] ? " " : "", verb->operands);
     return EXIT_YES;
 }
 

@@ -59,9 +59,10 @@ static void print_summary(const struct gguf *file, const struct census *census)
                file_path(f), ui_size(size, file_size(f)), gguf_data_start(file, (int)i),
                gguf_alignment(file, (int)i));
     }
-    printf("%s: %zu tensors, %s, %zu keys\n", shown, gguf_count(file),
-           weights_text(weights, census->all_elements),
-           gguf_meta_count(gguf_metadata(file)));
+    printf("%s: %zu tensor%s, %s, %zu key%s\n", shown, gguf_count(file),
+           gguf_count(file) == 1 ? "" : "s", weights_text(weights, census->all_elements),
+           gguf_meta_count(gguf_metadata(file)),
+           gguf_meta_count(gguf_metadata(file)) == 1 ? "" : "s");
 }
 
 static bool print_metadata(const struct gguf_meta *meta)

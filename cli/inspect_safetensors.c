@@ -89,7 +89,7 @@ static enum status print_text(const struct shards *set, const struct inspection 
 
         printf("%s: safetensors, %s\n", file_path(f), ui_size(size, file_size(f)));
     }
-    printf("%zu tensors, %s\n", shards_count(set),
+    printf("%zu tensor%s, %s\n", shards_count(set), shards_count(set) == 1 ? "" : "s",
            weights_text(weights, census.all_elements));
     if (!want->is_brief) {
         printf("\n%stensors%s\n", ui_bold(ui), ui_plain(ui));

@@ -30,7 +30,7 @@ prints_line 'gemma4: 2 tensors, 68 weights, 3 keys'
 prints_line '  general.name          string  "tiny"'
 prints_line "  a.weight  Q8_0  [32, 2]     68     1     $start"
 prints_line "  b.weight  F32   [4]         16     1     $((start + 96))"
-prints_line '  Q8_0        1  68 B   81.0%          8.500'
+prints_line '  Q8_0        1  68 B  81.0%          8.500'
 prints_line '  gemma4.block_count: a u64, where a u32 is wanted'
 prints_line '  a.weight: gemma4 has no such tensor, and one too many is refused'
 
