@@ -78,7 +78,12 @@ struct plan {
 MUST_CHECK enum status convert_plan(const char *source, const char *out_path,
                                     const struct convert_options *options, struct plan **out,
                                     struct error *err);
-void plan_free(struct plan *plan);
+void plan_free(struct plan *plan); /* NULL is fine */
+
+/* Write the types of a plan as a recipe: a line a tensor. ERR_USAGE when the file exists and
+ * `force` is off; ERR_IO. */
+MUST_CHECK enum status convert_write_recipe(const struct plan *plan, const char *path, bool force,
+                                            struct error *err);
 
 struct convert_result {
     struct {

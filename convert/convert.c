@@ -1,0 +1,219 @@
+/*
+ * convert.c - the two verbs: plan a conversion, and run it
+ */
+#include "convert/convert.h"
+#include "convert/pack.h"
+#include "convert/slabs.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+/* ---- planning ---- */
+
+/* The public plan and the work it shows. */
+struct shown_plan {
+    struct plan plan; /* first: the caller frees it by this address */
+    struct work *work;
+    struct arena arena;
+};
+
+static struct plan_entry show_item(const struct work_item *item)
+{
+    struct plan_entry entry = {.name = item->e->name,
+                               .source = item->e->t->found,
+                               .transform = item->e->t->transform,
+                               .source_type = item->e->t->type,
+                               .type = item->type,
+                               .why = item->why,
+                               .n_dims = item->e->n_dims,
+                               .n_bytes = item->n_bytes,
+                               .offset = item->offset,
+                               .file = item->file};
+
+    memcpy(entry.ne, item->e->ne, sizeof(entry.ne));
+    return entry;
+}
+
+static enum status show_plan(struct shown_plan *shown, struct error *err)
+{
+    const struct work *work = shown->work;
+    struct plan *plan = &shown->plan;
+    struct plan_entry *entries =
+        arena_array(&shown->arena, work->n_items + 1, sizeof(*entries));
+    const char **paths = arena_array(&shown->arena, MAX_FILES, sizeof(*paths));
+    uint64_t *bytes = arena_array(&shown->arena, MAX_FILES, sizeof(*bytes));
+
+    if (!entries || !paths || !bytes)
+        return fail(err, ERR_NOMEM, "no memory for the plan");
+    for (size_t i = 0; i < work->n_items; i++)
+        entries[i] = show_item(&work->items[i]);
+    for (size_t i = 0; i < work->n_files; i++) {
+        paths[i] = work->files[i].path;
+        bytes[i] = work->files[i].n_bytes;
+    }
+    *plan = (struct plan){.entries = entries,
+                          .n_entries = work->n_items,
+                          .layout = work->src->layout,
+                          .notes = work->src->notes,
+                          .n_notes = work->src->n_notes,
+                          .paths = paths,
+                          .file_bytes = bytes,
+                          .n_files = work->n_files,
+                          .source_bytes = source_bytes(work->src),
+                          .meta = work->files[0].meta};
+    return OK;
+}
+
+enum status convert_plan(const char *source, const char *out_path,
+                         const struct convert_options *options, struct plan **out,
+                         struct error *err)
+{
+    struct shown_plan *shown = calloc(1, sizeof(*shown));
+    enum status st;
+
+    if (!shown)
+        return fail(err, ERR_NOMEM, "%s: no memory for a plan", source);
+    st = work_plan(source, out_path, options, NULL, &shown->work, err);
+    if (st == OK)
+        st = show_plan(shown, err);
+    if (st != OK) {
+        plan_free(&shown->plan);
+        return st;
+    }
+    *out = &shown->plan;
+    return OK;
+}
+
+void plan_free(struct plan *plan)
+{
+    struct shown_plan *shown = (struct shown_plan *)plan;
+
+    if (!shown)
+        return;
+    work_free(shown->work);
+    arena_free(&shown->arena);
+    free(shown);
+}
+
+/* ---- running ---- */
+
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Memory the pass will hold: buffers, scratch, headers with their metadata, and the program. */
+static enum status check_memory(const struct work *work, uint64_t max_memory, struct error *err)
+{
+    const struct slab_sizes sizes = slabs_sizes(work);
+    const uint64_t program = 48 << 20;
+    const uint64_t limit = max_memory ? max_memory : (uint64_t)1 << 30;
+    const uint64_t slots = 3 * ((uint64_t)sizes.raw + sizes.packed);
+    const uint64_t piece = sizes.row > 32768 ? sizes.row : 32768;
+    uint64_t need = program + slots + (uint64_t)parallel_threads() * piece * sizeof(float);
+
+    for (size_t i = 0; i < work->n_files; i++)
+        need += 4 * (uint64_t)work->files[i].n_header;
+    if (need <= limit)
+        return OK;
+    return fail(err, ERR_USAGE, "%s: converting it takes %" PRIu64 " MiB of memory (--max-memory %"
+                                PRIu64 " MiB)",
+                work->src->path, (need + (1 << 20) - 1) >> 20, limit >> 20);
+}
+
+static enum status fill_result(const struct work *work, const struct pack_result *packed,
+                               struct convert_result *result, struct error *err)
+{
+    result->n_files = work->n_files;
+    result->n_tensors = work->n_items;
+    for (size_t i = 0; i < work->n_files; i++) {
+        result->files[i].path = strdup(work->files[i].path);
+        if (!result->files[i].path)
+            return fail(err, ERR_NOMEM, "no memory for a path");
+        result->files[i].bytes = work->files[i].n_bytes;
+        sha256_hex(packed->digest[i], result->files[i].sha256);
+    }
+    return OK;
+}
+
+/* Remember that an item must stay wide. */
+static enum status widen(struct wider *wider, const struct work *work, size_t item,
+                         struct error *err)
+{
+    if (!wider->at) {
+        wider->n = work->n_items;
+        wider->at = calloc(wider->n, sizeof(*wider->at));
+    }
+    if (!wider->at)
+        return fail(err, ERR_NOMEM, "no memory for the plan");
+    if (wider->at[item])
+        return fail(err, ERR_UNSUPPORTED, "%s: no type holds its numbers",
+                    work->items[item].e->t->found);
+    wider->at[item] = true;
+    log_warn("%s: a block's scale does not fit F16: it is kept unquantized",
+             work->items[item].e->t->found);
+    return OK;
+}
+
+/* One try. *again becomes true when a tensor has to be kept wider first. */
+static enum status try_run(const char *source, const char *out_path,
+                           const struct convert_options *options, const struct progress *progress,
+                           struct wider *wider, bool *again, struct convert_result *result,
+                           struct error *err)
+{
+    struct pack_result packed = {0};
+    struct work *work = NULL;
+    enum status st = work_plan(source, out_path, options, wider, &work, err);
+
+    *again = false;
+    if (st != OK)
+        return st;
+    for (size_t i = 0; !wider->at && i < work->src->n_notes; i++)
+        log_warn("%s: %s", source, work->src->notes[i]);
+    st = check_memory(work, options->max_memory, err);
+    if (st == OK)
+        st = pack_run(work, options, progress, &packed, err);
+    if (st == OK) {
+        st = fill_result(work, &packed, result, err);
+    } else if (st == ERR_UNSUPPORTED && packed.is_too_wide) {
+        st = widen(wider, work, packed.wide_item, err);
+        *again = st == OK;
+    }
+    work_free(work);
+    return st;
+}
+
+enum status convert_run(const char *source, const char *out_path,
+                        const struct convert_options *options, const struct progress *progress,
+                        struct convert_result *result, struct error *err)
+{
+    const double start = now();
+    struct wider wider = {0};
+    bool again = true;
+    enum status st = OK;
+
+    *result = (struct convert_result){0};
+    struct convert_options how = *options;
+
+    while (st == OK && again) {
+        st = try_run(source, out_path, &how, progress, &wider, &again, result, err);
+        how.resume = false; /* what a try with another plan wrote is of no use */
+    }
+    free(wider.at);
+    result->seconds = now() - start;
+    if (st != OK)
+        convert_result_free(result);
+    return st;
+}
+
+void convert_result_free(struct convert_result *result)
+{
+    for (size_t i = 0; i < sizeof(result->files) / sizeof(result->files[0]); i++)
+        free(result->files[i].path);
+    *result = (struct convert_result){0};
+}

@@ -1,0 +1,149 @@
+/*
+ * describe.c - the metadata of the output, key by key as llama.cpp's converter writes it
+ */
+#include "convert/source.h"
+#include "formats/chat/chat.h"
+
+/* Elements in all, outside expert tensors, and of one expert, for the size label. Tensors that are
+ * not written count as well: the label names the model, not the file. */
+static void count_parameters(const struct source *src, struct gemma_identity *id)
+{
+    uint64_t experts = 0, n_expert_tensors = 0;
+
+    for (size_t i = 0; i < src->n_entries; i++) {
+        const struct source_entry *e = &src->entries[i];
+        const uint64_t n = e->ne[0] * e->ne[1] * e->ne[2] * e->ne[3];
+
+        id->n_params += n;
+        if (!strstr(e->name, "_exps.") || e->n_dims < 3) {
+            id->n_shared += n;
+            continue;
+        }
+        id->n_expert += n / e->ne[2];
+        experts += e->ne[2];
+        n_expert_tensors++;
+    }
+    id->n_experts = n_expert_tensors ? experts / n_expert_tensors : 0;
+}
+
+/* general.file_type of the unquantized file: by the type of most bytes. */
+static uint32_t kept_file_type(const struct source *src)
+{
+    enum { FILE_F32 = 0, FILE_F16 = 1, FILE_BF16 = 32 };
+    uint64_t f16 = 0, bf16 = 0, other = 0;
+
+    for (size_t i = 0; i < src->n_entries; i++) {
+        const struct source_entry *e = &src->entries[i];
+
+        *(e->kept == TYPE_BF16 ? &bf16 : e->kept == TYPE_F16 ? &f16 : &other) += e->t->n_bytes;
+    }
+    return bf16 > f16 && bf16 > other ? FILE_BF16 : f16 > other ? FILE_F16 : FILE_F32;
+}
+
+/* generation_config.json, or NULL when there is none (it is optional). */
+static enum status read_generation(struct source *src, json_t **out, struct error *err)
+{
+    const char *path = arena_printf(&src->arena, "%s/generation_config.json",
+                                    checkpoint_folder(src->cp));
+
+    *out = NULL;
+    if (!path)
+        return fail(err, ERR_NOMEM, "no memory for a path");
+    return file_exists(path) ? json_read_file(path, out, err) : OK;
+}
+
+/* Tokens that must never be drawn: only the unified model's converter writes them. */
+static enum status describe_suppressed(struct source *src, const json_t *generation,
+                                       struct error *err)
+{
+    const json_t *list = json_object_get(generation, "suppress_tokens");
+    const size_t n = json_array_size(list);
+
+    if (n == 0 || !strstr(src->config.model_type, "unified"))
+        return OK;
+    int32_t *ids = arena_array(&src->arena, n, sizeof(*ids));
+    if (!ids)
+        return fail(err, ERR_NOMEM, "no memory for suppress_tokens");
+    for (size_t i = 0; i < n; i++) {
+        const json_t *id = json_array_get(list, i);
+
+        if (!json_is_integer(id) || json_integer_value(id) < 0 ||
+            json_integer_value(id) > INT32_MAX)
+            return fail(err, ERR_CORRUPT, "%s/generation_config.json: suppress_tokens holds "
+                                          "something that is no token id",
+                        checkpoint_folder(src->cp));
+        ids[i] = (int32_t)json_integer_value(id);
+    }
+    return gguf_set_array(src->meta, "tokenizer.ggml.suppress_tokens", GGUF_I32, ids, n, err);
+}
+
+static enum status describe_tokenizer(struct source *src, const struct source_options *options,
+                                      struct error *err)
+{
+    const char *folder = checkpoint_folder(src->cp);
+    struct chat_templates templates = {0};
+    struct tokenizer *tok = NULL;
+    enum status st;
+
+    st = options->chat_template ? chat_read_template(options->chat_template, &templates, err)
+                                : chat_find_templates(folder, &templates, err);
+    if (st == OK)
+        st = tokenizer_open_folder(folder, checkpoint_config(src->cp), &tok, err);
+    if (st == OK)
+        st = tokenizer_to_meta(tok, src->config.family->architecture, &templates, src->meta, err);
+    if (st == OK && tokenizer_size(tok) != src->config.n_vocab)
+        st = fail(err, ERR_SHAPE, "%s: the tokenizer has %zu pieces (vocab_size is %u)", folder,
+                  tokenizer_size(tok), src->config.n_vocab);
+    tokenizer_free(tok);
+    chat_templates_free(&templates);
+    return st;
+}
+
+enum status source_describe(struct source *src, const struct source_options *options,
+                            struct error *err)
+{
+    const json_t *config = checkpoint_config(src->cp);
+    const struct gemma_family *family = src->config.family;
+    json_t *generation = NULL;
+    enum status st = read_generation(src, &generation, err);
+
+    struct gemma_identity identity = {
+        .folder = checkpoint_folder(src->cp),
+        .name_or_path = json_string_value(json_object_get(config, "_name_or_path")),
+        .generation = generation};
+    count_parameters(src, &identity);
+    if (st == OK)
+        st = gemma_describe_general(family->architecture, &identity, src->meta, err);
+    if (st == OK)
+        st = family->describe(&src->config, kept_file_type(src), src->meta, err);
+    if (st == OK)
+        st = describe_suppressed(src, generation, err);
+    if (st == OK)
+        st = gguf_set_u32(src->meta, "general.quantization_version", 2, err);
+    if (st == OK)
+        st = describe_tokenizer(src, options, err);
+    json_decref(generation);
+    return st;
+}
+
+enum status source_override(struct source *src, const struct source_options *options,
+                            struct error *err)
+{
+    enum status st = OK;
+
+    for (size_t i = 0; st == OK && i < options->n_metadata; i++) {
+        const char *pair = options->metadata[i];
+        const char *equals = strchr(pair, '=');
+
+        if (!equals || equals == pair)
+            return fail(err, ERR_USAGE, "--metadata %s: KEY=VALUE expected", pair);
+        const char *key = arena_strndup(&src->arena, pair, (size_t)(equals - pair));
+        if (!key)
+            return fail(err, ERR_NOMEM, "no memory for metadata");
+        const struct gguf_value *old = gguf_meta_find(src->meta, key);
+        if (old && old->type != GGUF_STRING)
+            return fail(err, ERR_USAGE, "--metadata %s: %s is not a string", pair, key);
+        st = gguf_set_str(src->meta, key, equals + 1, strlen(equals + 1), err);
+    }
+    return st;
+}

@@ -1,0 +1,205 @@
+/*
+ * journal.c - the journal's file, and the identity of a conversion
+ */
+#include "convert/journal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char magic[] = "carat journal 1 ";
+
+enum {
+    MAGIC_BYTES = sizeof(magic) - 1,
+    HEAD_BYTES = MAGIC_BYTES + 64 + 1,
+    LINE_BYTES = 16 + 1,
+    JOURNAL_MAX_BYTES = 64 << 20, /* four million slabs: 8 * 10^12 weights */
+};
+
+struct journal {
+    char *path;
+    FILE *file;
+    uint64_t *hashes;
+    uint64_t n;
+};
+
+/* ---- identity ---- */
+
+static void add_bytes(struct sha256 *hash, const void *bytes, size_t n)
+{
+    const uint64_t length = n;
+
+    sha256_update(hash, &length, sizeof(length));
+    sha256_update(hash, bytes, n);
+}
+
+/* A file as the system knows it: hashing gigabytes would cost as much as converting them. */
+static void add_file(struct sha256 *hash, const char *path)
+{
+    struct stat s;
+    int64_t facts[4] = {0};
+
+    if (stat(path, &s) == 0) {
+        facts[0] = (int64_t)s.st_size;
+        facts[1] = (int64_t)s.st_mtim.tv_sec;
+        facts[2] = (int64_t)s.st_mtim.tv_nsec;
+        facts[3] = (int64_t)s.st_ino;
+    }
+    add_bytes(hash, path, strlen(path));
+    add_bytes(hash, facts, sizeof(facts));
+}
+
+enum status journal_identity(const struct work *work, const struct convert_options *options,
+                             uint8_t identity[32], struct error *err)
+{
+    const int method = (int)work->method;
+    struct sha256 *hash = sha256_new();
+
+    if (!hash)
+        return fail(err, ERR_NOMEM, "no memory for a hash");
+    add_bytes(hash, CARAT_VERSION, strlen(CARAT_VERSION));
+    add_bytes(hash, &method, sizeof(method));
+    for (size_t i = 0; i < work->n_files; i++)
+        add_bytes(hash, work->files[i].header, work->files[i].n_header);
+    for (size_t i = 0; i < source_n_files(work->src); i++)
+        add_file(hash, file_path(source_file(work->src, i)));
+    for (size_t i = 0; i < options->source.n_loras; i++) {
+        add_file(hash, options->source.loras[i].path);
+        add_bytes(hash, &options->source.loras[i].scale, sizeof(double));
+    }
+    sha256_final(hash, identity);
+    return OK;
+}
+
+/* ---- the file ---- */
+
+/* "dir/name" to "dir/.name.journal" */
+static char *journal_path(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const size_t n_folder = slash ? (size_t)(slash - path) + 1 : 0;
+    const size_t n = strlen(path) + sizeof("..journal");
+    char *out = malloc(n);
+
+    if (out)
+        snprintf(out, n, "%.*s.%s.journal", (int)n_folder, path, path + n_folder);
+    return out;
+}
+
+/* The lines after the head; a line cut short by a crash ends the list. */
+static enum status parse(struct journal *journal, const char *text, size_t n_bytes,
+                         struct error *err)
+{
+    const size_t most = n_bytes / LINE_BYTES;
+
+    journal->hashes = malloc((most + 1) * sizeof(*journal->hashes));
+    if (!journal->hashes)
+        return fail(err, ERR_NOMEM, "%s: no memory to read it", journal->path);
+    for (size_t i = 0; i < most; i++) {
+        const char *line = text + i * LINE_BYTES;
+        char *end;
+
+        if (line[LINE_BYTES - 1] != '\n')
+            break;
+        journal->hashes[i] = strtoull(line, &end, 16);
+        if (end != line + LINE_BYTES - 1)
+            break;
+        journal->n = i + 1;
+    }
+    return OK;
+}
+
+static enum status read_old(struct journal *journal, const char *head, struct error *err)
+{
+    char *text = NULL;
+    size_t n = 0;
+    enum status st;
+
+    if (!file_exists(journal->path))
+        return fail(err, ERR_USAGE, "%s: no journal to resume from", journal->path);
+    st = file_read_all(journal->path, JOURNAL_MAX_BYTES, &text, &n, err);
+    if (st != OK)
+        return st;
+    if (n < HEAD_BYTES || memcmp(text, head, HEAD_BYTES) != 0)
+        st = fail(err, ERR_USAGE,
+                  "%s: the journal of another conversion (source, options or version differ)",
+                  journal->path);
+    else
+        st = parse(journal, text + HEAD_BYTES, n - HEAD_BYTES, err);
+    free(text);
+    return st;
+}
+
+enum status journal_open(const char *path, const uint8_t identity[32], bool resume,
+                         struct journal **out, struct error *err)
+{
+    struct journal *journal = calloc(1, sizeof(*journal));
+    char head[HEAD_BYTES + 1], hex[65];
+    enum status st = OK;
+
+    if (journal)
+        journal->path = journal_path(path);
+    if (!journal || !journal->path) {
+        free(journal);
+        return fail(err, ERR_NOMEM, "%s: no memory for a journal", path);
+    }
+    sha256_hex(identity, hex);
+    snprintf(head, sizeof(head), "%s%s\n", magic, hex);
+    if (resume)
+        st = read_old(journal, head, err);
+    if (st == OK) {
+        journal->file = fopen(journal->path, resume ? "r+" : "w");
+        if (!journal->file || (!resume && fputs(head, journal->file) < 0) ||
+            fflush(journal->file) != 0)
+            st = fail(err, ERR_IO, "%s: %s", journal->path, strerror(errno));
+    }
+    if (st != OK) {
+        journal_close(journal, true);
+        return st;
+    }
+    *out = journal;
+    return OK;
+}
+
+uint64_t journal_count(const struct journal *journal)
+{
+    return journal->n;
+}
+
+uint64_t journal_hash(const struct journal *journal, uint64_t number)
+{
+    return journal->hashes[number];
+}
+
+enum status journal_cut(struct journal *journal, uint64_t n, struct error *err)
+{
+    const off_t end = HEAD_BYTES + (off_t)n * LINE_BYTES;
+
+    journal->n = n;
+    if (ftruncate(fileno(journal->file), end) != 0 || fseeko(journal->file, end, SEEK_SET) != 0)
+        return fail(err, ERR_IO, "%s: %s", journal->path, strerror(errno));
+    return OK;
+}
+
+enum status journal_add(struct journal *journal, uint64_t hash, struct error *err)
+{
+    if (fprintf(journal->file, "%016" PRIx64 "\n", hash) < 0 || fflush(journal->file) != 0)
+        return fail(err, ERR_IO, "%s: %s", journal->path, strerror(errno));
+    return OK;
+}
+
+void journal_close(struct journal *journal, bool keep)
+{
+    if (!journal)
+        return;
+    if (journal->file)
+        fclose(journal->file);
+    if (!keep)
+        remove(journal->path);
+    free(journal->path);
+    free(journal->hashes);
+    free(journal);
+}

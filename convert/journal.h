@@ -1,0 +1,44 @@
+/*
+ * journal.h - what has been written so far, so that an interrupted conversion can go on
+ *
+ * A text file beside the first output, `.NAME.journal`:
+ *
+ *     carat journal 1 <identity: 64 hex digits>
+ *     <XXH3 of the packed bytes of slab 0: 16 hex digits>
+ *     <... of slab 1>
+ *
+ * The identity is a hash over everything that decides the bytes: headers of the outputs, the source
+ * files' names, sizes and times, adapters, importance matrix, recipe, method, version. A resumed run
+ * reads every slab of the journal back and compares its hash, so what a crash lost is written again.
+ */
+#ifndef CONVERT_JOURNAL_H
+#define CONVERT_JOURNAL_H
+
+#include "convert/slabs.h"
+
+struct journal;
+
+/* Start anew, or (resume) read what is there: ERR_USAGE when there is none, or it belongs to
+ * another conversion. `path` is the first output's. */
+MUST_CHECK enum status journal_open(const char *path, const uint8_t identity[32], bool resume,
+                                    struct journal **out, struct error *err);
+
+/* How many slabs it lists, and the hash of one. */
+uint64_t journal_count(const struct journal *journal);
+uint64_t journal_hash(const struct journal *journal, uint64_t number);
+
+/* Keep the first n entries only. */
+MUST_CHECK enum status journal_cut(struct journal *journal, uint64_t n, struct error *err);
+
+/* The next slab is written. */
+MUST_CHECK enum status journal_add(struct journal *journal, uint64_t hash, struct error *err);
+
+/* Close; the file stays for a later resume, or goes. NULL is fine. */
+void journal_close(struct journal *journal, bool keep);
+
+/* Everything that decides the bytes, hashed. */
+MUST_CHECK enum status journal_identity(const struct work *work,
+                                        const struct convert_options *options,
+                                        uint8_t identity[32], struct error *err);
+
+#endif

@@ -1,0 +1,418 @@
+/*
+ * plan.c - decide types, files and offsets; everything a dry run shows
+ *
+ * Who decides a tensor's type, the last one that speaks: the mix, the source (numbers that are
+ * already blocks and fit as they are), the recipe, --ple-type, and what was found on the way (a
+ * block whose scale F16 cannot hold).
+ */
+#include "convert/plan.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static const char ple_table[] = "per_layer_token_embd.weight";
+static const char default_type[] = "Q4_K_M";
+
+enum { PLE_ALIGNMENT = 4096, ALIGNMENT = 32 };
+
+/* ---- types ---- */
+
+/* Types of all entries, dead ones too, as decided so far. */
+struct types {
+    enum block_type *of;
+    const char **why;
+};
+
+/* What may be given another type: matrices, but not norms and the router. */
+static bool is_free(const struct source_entry *e)
+{
+    const size_t n = strlen(e->name);
+    static const char norm[] = "_norm.weight", weight[] = ".weight";
+
+    return e->n_dims >= 2 && !strstr(e->name, "ffn_gate_inp.") && n > sizeof(norm) &&
+           strcmp(e->name + n - (sizeof(norm) - 1), norm) != 0 &&
+           strcmp(e->name + n - (sizeof(weight) - 1), weight) == 0;
+}
+
+static enum status types_by_mix(struct work *work, struct types *types, struct error *err)
+{
+    const struct source *src = work->src;
+    struct mix_facts facts = src->facts;
+    struct gguf_tensor *tensors = arena_array(&work->arena, src->n_entries + 1, sizeof(*tensors));
+
+    if (!tensors)
+        return fail(err, ERR_NOMEM, "no memory for the plan");
+    for (size_t i = 0; i < src->n_entries; i++) {
+        const struct source_entry *e = &src->entries[i];
+
+        tensors[i] = (struct gguf_tensor){.name = e->name, .type = e->kept, .n_dims = e->n_dims};
+        memcpy(tensors[i].ne, e->ne, sizeof(e->ne));
+    }
+    facts.has_importance = work->stats != NULL;
+    return mix_apply(work->mix, &facts, tensors, src->n_entries, types->of, types->why, err);
+}
+
+static bool is_quantized(enum block_type type)
+{
+    const struct block_info *info = block_type_info(type);
+    return info && info->is_quantized;
+}
+
+/* A checkpoint whose codes fit a block type loses nothing in it; the mix would round again. */
+static void types_by_source(const struct work *work, struct types *types)
+{
+    for (size_t i = 0; work->src->cp && i < work->src->n_entries; i++) {
+        const struct source_entry *e = &work->src->entries[i];
+
+        if (!is_quantized(e->kept) || !is_quantized(types->of[i]))
+            continue;
+        types->of[i] = e->kept;
+        types->why[i] = "exact: the source's own codes and scales";
+    }
+}
+
+static enum status types_by_recipe(struct work *work, const char *path, struct types *types,
+                                   struct error *err)
+{
+    struct recipe recipe;
+    enum status st = recipe_read(path, &recipe, err);
+
+    for (size_t i = 0; st == OK && i < work->src->n_entries; i++) {
+        const struct source_entry *e = &work->src->entries[i];
+        const struct recipe_line *line = recipe_match(&recipe, e->name);
+
+        if (!line || !is_free(e))
+            continue;
+        types->of[i] = mix_fallback(line->type, e->ne[0]);
+        types->why[i] = arena_printf(&work->arena, "recipe line %u%s", line->line,
+                                     types->of[i] == line->type ? "" : ", fallback for its rows");
+        if (!types->why[i])
+            st = fail(err, ERR_NOMEM, "no memory for the plan");
+    }
+    for (size_t i = 0; st == OK && i < recipe.n_lines; i++)
+        if (!recipe.lines[i].was_matched)
+            st = source_note(work->src, err, "%s:%u: no tensor matches \"%s\"", path,
+                             recipe.lines[i].line, recipe.lines[i].pattern);
+    if (recipe.path)
+        recipe_free(&recipe);
+    return st;
+}
+
+static enum status types_by_ple(const struct work *work, const char *name, struct types *types,
+                                struct error *err)
+{
+    enum block_type type;
+
+    if (!block_type_from_name(name, &type))
+        return fail(err, ERR_USAGE, "--ple-type %s: no such type", name);
+    for (size_t i = 0; i < work->src->n_entries; i++) {
+        const struct source_entry *e = &work->src->entries[i];
+
+        if (strcmp(e->name, ple_table) != 0)
+            continue;
+        types->of[i] = mix_fallback(type, e->ne[0]);
+        types->why[i] = types->of[i] == type ? "--ple-type" : "--ple-type, fallback for its rows";
+    }
+    return OK;
+}
+
+static enum status decide_types(struct work *work, const struct convert_options *options,
+                                struct types *types, struct error *err)
+{
+    const size_t n = work->src->n_entries + 1;
+    enum status st;
+
+    types->of = arena_array(&work->arena, n, sizeof(*types->of));
+    types->why = arena_array(&work->arena, n, sizeof(*types->why));
+    if (!types->of || !types->why)
+        return fail(err, ERR_NOMEM, "no memory for the plan");
+    st = types_by_mix(work, types, err);
+    if (st != OK)
+        return st;
+    types_by_source(work, types);
+    if (options->recipe)
+        st = types_by_recipe(work, options->recipe, types, err);
+    if (st == OK && options->ple_type)
+        st = types_by_ple(work, options->ple_type, types, err);
+    return st;
+}
+
+/* ---- items ---- */
+
+/* Rows that keep their bytes need no quantizer. */
+static bool is_repacked(const struct work_item *item)
+{
+    return is_quantized(item->type) && item->type == item->e->kept;
+}
+
+static enum status check_item(const struct work *work, const struct work_item *item,
+                              struct error *err)
+{
+    const struct block_info *info = block_type_info(item->type);
+
+    if (!info || (!is_repacked(item) && !quantize_can(item->type, METHOD_PLAIN)))
+        return fail(err, ERR_UNSUPPORTED, "%s: type %s cannot be written", item->e->name,
+                    block_type_name(item->type));
+    if (item->e->ne[0] % info->weights != 0)
+        return fail(err, ERR_SHAPE, "%s: rows of %" PRIu64 " are not whole blocks of %s (%u)",
+                    item->e->name, item->e->ne[0], info->name, info->weights);
+    if (work->method == METHOD_COMPENSATE)
+        return fail(err, ERR_UNSUPPORTED, "--method compensate needs second moments of activations");
+    return OK;
+}
+
+static enum status find_importance(const struct work *work, struct work_item *item,
+                                   struct error *err)
+{
+    const struct source_entry *e = item->e;
+    const struct stats_entry *s = work->stats ? stats_find(work->stats, e->name) : NULL;
+
+    if (!s || !is_quantized(item->type))
+        return OK;
+    if (s->n_cols != e->ne[0] || s->n_mats != e->ne[2])
+        return fail(err, ERR_SHAPE,
+                    "%s: the importance matrix has %" PRIu64 " x %" PRIu64 " values (%" PRIu64
+                    " x %" PRIu64 " expected)",
+                    e->name, s->n_mats, s->n_cols, e->ne[2], e->ne[0]);
+    item->importance = s;
+    return OK;
+}
+
+/* A type that holds whatever the source holds. */
+static enum block_type wide_type(enum block_type kept)
+{
+    return is_quantized(kept) ? TYPE_F32 : kept;
+}
+
+static enum status add_item(struct work *work, const struct types *types, size_t i, int file,
+                            const struct wider *wider, struct error *err)
+{
+    const struct source_entry *e = &work->src->entries[i];
+    struct work_item *item = &work->items[work->n_items];
+    enum status st;
+
+    *item = (struct work_item){.e = e, .type = types->of[i], .why = types->why[i], .file = file};
+    if (wider && wider->at && wider->at[work->n_items]) {
+        item->type = wide_type(e->kept);
+        item->why = "a block's scale does not fit F16";
+    }
+    work->n_items++;
+    st = check_item(work, item, err);
+    if (st != OK)
+        return st;
+    item->n_rows = e->ne[1] * e->ne[2] * e->ne[3];
+    item->row_bytes = block_row_bytes(item->type, e->ne[0]);
+    return find_importance(work, item, err);
+}
+
+/* Source order, but the per-layer table in a file of its own, or last. */
+static enum status list_items(struct work *work, const struct types *types, bool is_split,
+                              const struct wider *wider, struct error *err)
+{
+    const struct source *src = work->src;
+    enum status st = OK;
+
+    work->items = arena_array(&work->arena, src->n_entries + 1, sizeof(*work->items));
+    if (!work->items)
+        return fail(err, ERR_NOMEM, "no memory for the plan");
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t i = 0; st == OK && i < src->n_entries; i++) {
+            const bool is_ple = strcmp(src->entries[i].name, ple_table) == 0;
+
+            /* split: one pass in source order; inline: the table in the second */
+            if (src->entries[i].is_dead || (is_split ? pass == 1 : is_ple != (pass == 1)))
+                continue;
+            st = add_item(work, types, i, is_split && is_ple, wider, err);
+        }
+    return st;
+}
+
+/* ---- files ---- */
+
+static enum status set_split_keys(struct gguf_meta *meta, uint16_t no, size_t n_tensors,
+                                  struct error *err)
+{
+    enum status st = gguf_set_u16(meta, "split.no", no, err);
+
+    if (st == OK)
+        st = gguf_set_u16(meta, "split.count", MAX_FILES, err);
+    if (st == OK)
+        st = gguf_set_i32(meta, "split.tensors.count", (int32_t)n_tensors, err);
+    return st;
+}
+
+static const char *method_name(enum method method)
+{
+    static const char *const names[] = {
+        [METHOD_PLAIN] = "plain", [METHOD_SEARCH] = "search", [METHOD_COMPENSATE] = "compensate"};
+    return names[method];
+}
+
+/* How the file was made, so that a third person gets the same bytes. */
+static enum status record_choices(struct work *work, const struct convert_options *options,
+                                  struct gguf_meta *meta, struct error *err)
+{
+    uint8_t digest[32];
+    char hex[65];
+    const struct {
+        const char *key, *path;
+    } files[] = {{"carat.recipe_sha256", options->recipe}, {"carat.imatrix_sha256", options->imatrix}};
+    const char *type = mix_name(work->mix), *method = method_name(work->method);
+    enum status st = gguf_set_str(meta, "carat.version", CARAT_VERSION, strlen(CARAT_VERSION), err);
+
+    if (st == OK)
+        st = gguf_set_str(meta, "carat.type", type, strlen(type), err);
+    if (st == OK)
+        st = gguf_set_str(meta, "carat.method", method, strlen(method), err);
+    for (size_t i = 0; st == OK && i < sizeof(files) / sizeof(files[0]); i++) {
+        if (!files[i].path)
+            continue;
+        st = sha256_file(files[i].path, digest, err);
+        if (st != OK)
+            return st;
+        sha256_hex(digest, hex);
+        st = gguf_set_str(meta, files[i].key, hex, 64, err);
+    }
+    return st;
+}
+
+static enum status main_metadata(struct work *work, const struct convert_options *options,
+                                 struct error *err)
+{
+    struct work_file *file = &work->files[0];
+    enum status st;
+
+    file->meta = gguf_meta_copy(work->src->meta);
+    if (!file->meta)
+        return fail(err, ERR_NOMEM, "no memory for metadata");
+    st = gguf_set_u32(file->meta, "general.quantization_version", 2, err);
+    if (st == OK)
+        st = gguf_set_u32(file->meta, "general.file_type", mix_file_type(work->mix), err);
+    if (st == OK)
+        st = record_choices(work, options, file->meta, err);
+    if (st == OK && work->n_files > 1)
+        st = set_split_keys(file->meta, 0, work->n_items, err);
+    return st;
+}
+
+static enum status ple_metadata(struct work *work, struct error *err)
+{
+    struct work_file *file = &work->files[1];
+
+    file->meta = gguf_meta_new();
+    if (!file->meta)
+        return fail(err, ERR_NOMEM, "no memory for metadata");
+    const enum status st = set_split_keys(file->meta, 1, work->n_items, err);
+    return st == OK ? gguf_set_u32(file->meta, "general.alignment", PLE_ALIGNMENT, err) : st;
+}
+
+/* Offsets and header of one file. */
+static enum status lay_out(struct work *work, int file, struct error *err)
+{
+    struct work_file *f = &work->files[file];
+    struct gguf_tensor *tensors = arena_array(&work->arena, work->n_items + 1, sizeof(*tensors));
+    size_t n = 0;
+    enum status st;
+
+    if (!tensors)
+        return fail(err, ERR_NOMEM, "no memory for the plan");
+    for (size_t i = 0; i < work->n_items; i++) {
+        const struct work_item *item = &work->items[i];
+
+        if (item->file != file)
+            continue;
+        tensors[n] = (struct gguf_tensor){.name = item->e->name,
+                                          .type = item->type,
+                                          .n_dims = item->e->n_dims};
+        memcpy(tensors[n++].ne, item->e->ne, sizeof(item->e->ne));
+    }
+    st = gguf_layout(f->meta, tensors, n, file ? PLE_ALIGNMENT : ALIGNMENT, &f->header,
+                     &f->n_header, &f->n_bytes, err);
+    for (size_t i = 0, t = 0; st == OK && i < work->n_items; i++) {
+        struct work_item *item = &work->items[i];
+
+        if (item->file != file)
+            continue;
+        item->offset = tensors[t].offset;
+        item->n_bytes = tensors[t++].n_bytes;
+    }
+    return st;
+}
+
+static enum status make_files(struct work *work, const char *out_path,
+                              const struct convert_options *options, struct error *err)
+{
+    enum status st = main_metadata(work, options, err);
+
+    if (st == OK && work->n_files > 1)
+        st = ple_metadata(work, err);
+    for (size_t i = 0; st == OK && i < work->n_files; i++) {
+        struct work_file *f = &work->files[i];
+
+        f->path = work->n_files > 1 ? gguf_shard_path(out_path, (unsigned)i, MAX_FILES)
+                                    : strdup(out_path);
+        st = f->path ? lay_out(work, (int)i, err) : fail(err, ERR_NOMEM, "no memory for a path");
+    }
+    return st;
+}
+
+static bool has_ple(const struct source *src)
+{
+    for (size_t i = 0; i < src->n_entries; i++)
+        if (strcmp(src->entries[i].name, ple_table) == 0)
+            return true;
+    return false;
+}
+
+enum status work_plan(const char *source, const char *out_path,
+                      const struct convert_options *options, const struct wider *wider,
+                      struct work **out, struct error *err)
+{
+    const char *type = options->type ? options->type : default_type;
+    struct work *work = calloc(1, sizeof(*work));
+    struct types types;
+    enum status st = OK;
+
+    if (!work)
+        return fail(err, ERR_NOMEM, "%s: no memory for a plan", source);
+    work->mix = mix_find(type);
+    work->method = options->method;
+    if (!work->mix)
+        st = fail(err, ERR_USAGE, "--type %s: no such type", type);
+    if (st == OK && options->imatrix)
+        st = stats_read(options->imatrix, &work->stats, err);
+    if (st == OK)
+        st = source_open(source, &options->source, &work->src, err);
+    if (st == OK)
+        st = decide_types(work, options, &types, err);
+    if (st == OK) {
+        const bool is_split = !options->ple_inline && has_ple(work->src);
+
+        work->n_files = is_split ? 2 : 1;
+        st = list_items(work, &types, is_split, wider, err);
+    }
+    if (st == OK)
+        st = make_files(work, out_path ? out_path : "OUT.gguf", options, err);
+    if (st != OK) {
+        work_free(work);
+        return st;
+    }
+    *out = work;
+    return OK;
+}
+
+void work_free(struct work *work)
+{
+    if (!work)
+        return;
+    for (size_t i = 0; i < MAX_FILES; i++) {
+        free(work->files[i].path);
+        free(work->files[i].header);
+        gguf_meta_free(work->files[i].meta);
+    }
+    stats_free(work->stats);
+    source_close(work->src);
+    arena_free(&work->arena);
+    free(work);
+}

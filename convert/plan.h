@@ -1,0 +1,58 @@
+/*
+ * plan.h - the whole conversion, decided: types, files, offsets, headers
+ */
+#ifndef CONVERT_PLAN_H
+#define CONVERT_PLAN_H
+
+#include "convert/recipe.h"
+#include "convert/source.h"
+#include "formats/stats/stats.h"
+
+enum { MAX_FILES = 2 };
+
+/* One output tensor: what goes in, what comes out, where to. */
+struct work_item {
+    const struct source_entry *e;
+    enum block_type type;
+    const char *why;
+    int file;
+    uint64_t offset, n_bytes; /* in that file */
+    uint64_t n_rows;
+    size_t row_bytes;
+    const struct stats_entry *importance; /* or NULL */
+};
+
+struct work_file {
+    char *path;             /* owned */
+    struct gguf_meta *meta; /* owned */
+    uint8_t *header;        /* owned */
+    size_t n_header;
+    uint64_t n_bytes; /* of the whole file */
+};
+
+struct work {
+    struct arena arena;
+    struct source *src;  /* owned */
+    struct stats *stats; /* owned; NULL without an importance matrix */
+    const struct mix *mix;
+    enum method method;
+    struct work_item *items; /* in the order of writing; each file's are in order of offset */
+    size_t n_items;
+    struct work_file files[MAX_FILES];
+    size_t n_files;
+};
+
+/* Tensors that must not be narrower than their source, found out on the way: their blocks would
+ * need a scale beyond F16. Bits by position in work.items. */
+struct wider {
+    bool *at; /* owned; NULL: none */
+    size_t n;
+};
+
+/* Decide everything. Reads headers, configuration and tokenizer; writes nothing. */
+MUST_CHECK enum status work_plan(const char *source, const char *out_path,
+                                 const struct convert_options *options, const struct wider *wider,
+                                 struct work **out, struct error *err);
+void work_free(struct work *work); /* NULL is fine */
+
+#endif
