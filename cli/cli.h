@@ -41,7 +41,12 @@ enum exit_status {
 };
 
 int cmd_version(int argc, char **argv);
+int cmd_convert(int argc, char **argv);
+int cmd_plan(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_tokenize(int argc, char **argv);
+int cmd_perplexity(int argc, char **argv);
+int cmd_reference(int argc, char **argv);
+int cmd_compare(int argc, char **argv);
 
 #endif

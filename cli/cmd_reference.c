@@ -88,8 +88,6 @@ int cmd_reference(int argc, char **argv)
          1 << 20},
         {"chunks", 0, OPTION_INT, &call.text.n_chunks, "N", "at most this many (all)", 0,
          1e9},
-        {"chat", 0, OPTION_FLAG, &call.text.is_chat, NULL,
-         "the text is JSONL of conversations; only the model's turns are scored"},
         {"entries", 0, OPTION_INT, &call.n_entries, "N",
          "pieces kept a token (252: 2048 bytes); as many as the vocabulary: exact", 2,
          65535},

@@ -19,8 +19,16 @@ static const struct command {
     const char *help;
 } commands[] = {
     /* in the order a model travels */
+    {"convert", cmd_convert, "SOURCE -o OUT.gguf", "one streaming pass from source to packed files"},
+    {"plan", cmd_plan, "SOURCE", "what convert would do, tensor by tensor"},
     {"inspect", cmd_inspect, "FILE", "metadata, tensors, types, sizes, warnings"},
     {"tokenize", cmd_tokenize, "MODEL", "text to token ids, and back"},
+    {"perplexity", cmd_perplexity, "MODEL --text FILE",
+     "by the protocol of llama-perplexity"},
+    {"reference", cmd_reference, "MODEL --text FILE -o REF",
+     "keep what a model says of a text"},
+    {"compare", cmd_compare, "MODEL --reference REF",
+     "divergence, agreement, perplexity ratio"},
     {"help", help, "[VERB]", "examples and options of a verb"},
     {"version", cmd_version, "", "version, build, instruction sets found"},
 };
