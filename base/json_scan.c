@@ -26,6 +26,8 @@ static enum json_event bad(struct json_scanner *scanner, const char *why)
 {
     scanner->why = why;
     scanner->state = IS_BAD;
+    scanner->text = "";
+    scanner->n_text = 0;
     return SCAN_BAD;
 }
 
