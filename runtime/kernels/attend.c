@@ -101,7 +101,7 @@ static void unit_score(const struct job *job, struct unit *u, struct block b)
     }
     if (a->softcap > 0.0f)
         for (size_t row = 0; row < u->n_rows; row++)
-            job->k->softcap(u->scores[row] + b.skip, b.n - b.skip, a->softcap);
+            job->k->rows->softcap(u->scores[row] + b.skip, b.n - b.skip, a->softcap);
 }
 
 /* Fold the row's scores into its maximum and sum, and turn them into weights. */
@@ -124,7 +124,7 @@ static void unit_weigh(const struct job *job, struct unit *u, size_t row, struct
         return;
     }
     u->carry[row] = u->max[row] > -INFINITY ? math_exp(u->max[row] - max) : 0.0f;
-    u->sum[row] = u->sum[row] * u->carry[row] + job->k->exp_sum(s, b.n, max);
+    u->sum[row] = u->sum[row] * u->carry[row] + job->k->rows->exp_sum(s, b.n, max);
     u->max[row] = max;
 }
 

@@ -18,7 +18,7 @@ enum {
     DOT_ROWS = 8,       /* weight rows in one call of dot() */
     PANEL_ROWS = 16,    /* weight rows of a panel */
     PANEL_BLOCKS = 32,  /* blocks of 32 columns in a panel, at most */
-    PANEL_TOKENS = 4,   /* token rows in one call of panel(), at most */
+    PANEL_TOKENS = 8,   /* token rows in one call of panel(), at most */
     ATTEND_CELLS = 64,  /* positions in a block of attention */
 };
 
@@ -51,8 +51,23 @@ struct dot_rows {
 
 typedef void dot_function(const struct dot_rows *w, const struct rounded *x, float y[DOT_ROWS]);
 
+/* Functions of rows: the bodies of row_math.h, compiled for an instruction set. */
+struct row_kernels {
+    /* x = exp(x - max); returns the sum, 8 lanes and then their tree. */
+    float (*exp_sum)(float *x, size_t n, float max);
+    void (*norm)(const float *x, const float *weight, size_t n, float eps, float *y);
+    void (*rotate)(float *x, size_t half, const float *cos, const float *sin);
+    void (*gelu_mul)(const float *gate, const float *up, size_t n, float *y);
+    void (*softcap)(float *x, size_t n, float cap);
+    void (*add)(float *x, const float *y, size_t n);
+    void (*mul)(float *x, const float *y, size_t n);
+    void (*scale)(float *x, float s, size_t n);
+    void (*add_scaled)(float *x, const float *y, float s, size_t n);
+};
+
 struct kernels {
     const char *name;
+    const struct row_kernels *rows;
 
     /* F16 or BF16 to f32, exactly. */
     void (*widen_f16)(const void *in, float *x, size_t n);
@@ -81,17 +96,6 @@ struct kernels {
     void (*add_values)(const float *p, const float *carry, size_t n_rows,
                        const float *const *v, size_t n_cells, size_t n, float *acc);
 
-    /* x = exp(x - max); returns the sum, 8 lanes and then their tree. */
-    float (*exp_sum)(float *x, size_t n, float max);
-    void (*norm)(const float *x, const float *weight, size_t n, float eps, float *y);
-    void (*rotate)(float *x, size_t half, const float *cos, const float *sin);
-    void (*gelu_mul)(const float *gate, const float *up, size_t n, float *y);
-    void (*softcap)(float *x, size_t n, float cap);
-    void (*add)(float *x, const float *y, size_t n);
-    void (*mul)(float *x, const float *y, size_t n);
-    void (*scale)(float *x, float s, size_t n);
-    void (*add_scaled)(float *x, const float *y, float s, size_t n);
-
     /* Multiply and add on registers, n rounds; returns how many multiply-adds that were. *sink
      * gains a value, so that the work is not optimized away. */
     double (*spin_f32)(size_t n, float *sink);
@@ -99,8 +103,10 @@ struct kernels {
 };
 
 extern const struct kernels kernels_scalar;
-#ifdef CARAT_X86
-extern const struct kernels kernels_avx2;
+#if defined(CARAT_X86)
+extern const struct kernels kernels_avx2, kernels_avx512, kernels_avx512_vnni;
+#elif defined(CARAT_ARM)
+extern const struct kernels kernels_neon, kernels_neon_dotprod;
 #endif
 
 #endif

@@ -13,9 +13,14 @@ const struct kernels *kernels_at(enum cpu_level level)
     switch (level) {
     case CPU_SCALAR:
         return &kernels_scalar;
-#ifdef CARAT_X86
+#if defined(CARAT_X86)
     case CPU_AVX2:
         return &kernels_avx2;
+    case CPU_AVX512:
+        return cpu_features()->avx512_vnni ? &kernels_avx512_vnni : &kernels_avx512;
+#elif defined(CARAT_ARM)
+    case CPU_NEON:
+        return cpu_features()->neon_dotprod ? &kernels_neon_dotprod : &kernels_neon;
 #endif
     default:
         return NULL;
@@ -57,7 +62,7 @@ static void norm_rows(void *arg, size_t begin, size_t end)
     const struct rows *j = arg;
 
     for (size_t r = begin; r < end; r++)
-        j->k->norm(j->x + r * j->n_cols, j->weight, j->n_cols, j->eps, j->y + r * j->n_cols);
+        j->k->rows->norm(j->x + r * j->n_cols, j->weight, j->n_cols, j->eps, j->y + r * j->n_cols);
 }
 
 void kernels_rms_norm(const struct kernels *k, const float *x, const float *weight,
@@ -76,7 +81,7 @@ static void rotate_tokens(void *arg, size_t begin, size_t end)
 
     for (size_t t = begin; t < end; t++)
         for (size_t h = 0; h < j->n_heads; h++)
-            j->k->rotate(j->y + (t * j->n_heads + h) * j->n_cols, half, j->cos + t * half,
+            j->k->rows->rotate(j->y + (t * j->n_heads + h) * j->n_cols, half, j->cos + t * half,
                          j->sin + t * half);
 }
 
@@ -93,7 +98,7 @@ static void gelu_part(void *arg, size_t begin, size_t end)
 {
     const struct rows *j = arg;
 
-    j->k->gelu_mul(j->x + begin, j->up + begin, end - begin, j->y + begin);
+    j->k->rows->gelu_mul(j->x + begin, j->up + begin, end - begin, j->y + begin);
 }
 
 void kernels_gelu_mul(const struct kernels *k, const float *gate, const float *up, size_t n,
@@ -108,7 +113,7 @@ static void softcap_part(void *arg, size_t begin, size_t end)
 {
     const struct rows *j = arg;
 
-    j->k->softcap(j->y + begin, end - begin, j->factor);
+    j->k->rows->softcap(j->y + begin, end - begin, j->factor);
 }
 
 void kernels_softcap(const struct kernels *k, float *x, size_t n, float cap)
@@ -121,7 +126,7 @@ void kernels_softcap(const struct kernels *k, float *x, size_t n, float cap)
 void kernels_softmax(const struct kernels *k, float *x, size_t n)
 {
     float max = x[kernels_argmax(x, n)];
-    float sum = k->exp_sum(x, n, max);
+    float sum = k->rows->exp_sum(x, n, max);
 
     for (size_t i = 0; i < n; i++)
         x[i] /= sum;
@@ -131,7 +136,7 @@ static void add_part(void *arg, size_t begin, size_t end)
 {
     const struct rows *j = arg;
 
-    j->k->add(j->y + begin, j->x + begin, end - begin);
+    j->k->rows->add(j->y + begin, j->x + begin, end - begin);
 }
 
 void kernels_add(const struct kernels *k, float *x, const float *y, size_t n)
@@ -145,7 +150,7 @@ static void mul_part(void *arg, size_t begin, size_t end)
 {
     const struct rows *j = arg;
 
-    j->k->mul(j->y + begin, j->x + begin, end - begin);
+    j->k->rows->mul(j->y + begin, j->x + begin, end - begin);
 }
 
 void kernels_mul(const struct kernels *k, float *x, const float *y, size_t n)
@@ -159,7 +164,7 @@ static void scale_part(void *arg, size_t begin, size_t end)
 {
     const struct rows *j = arg;
 
-    j->k->scale(j->y + begin, j->factor, end - begin);
+    j->k->rows->scale(j->y + begin, j->factor, end - begin);
 }
 
 void kernels_scale(const struct kernels *k, float *x, float s, size_t n)
@@ -173,7 +178,7 @@ static void add_scaled_part(void *arg, size_t begin, size_t end)
 {
     const struct rows *j = arg;
 
-    j->k->add_scaled(j->y + begin, j->x + begin, j->factor, end - begin);
+    j->k->rows->add_scaled(j->y + begin, j->x + begin, j->factor, end - begin);
 }
 
 void kernels_add_scaled(const struct kernels *k, float *x, const float *y, float s, size_t n)

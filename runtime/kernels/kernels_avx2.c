@@ -8,51 +8,6 @@
 
 #include <immintrin.h>
 
-static float exp_sum(float *x, size_t n, float max)
-{
-    return row_exp_sum(x, n, max);
-}
-
-static void norm(const float *x, const float *weight, size_t n, float eps, float *y)
-{
-    row_norm(x, weight, n, eps, y);
-}
-
-static void rotate(float *x, size_t half, const float *cos, const float *sin)
-{
-    row_rotate(x, half, cos, sin);
-}
-
-static void gelu_mul(const float *gate, const float *up, size_t n, float *y)
-{
-    row_gelu_mul(gate, up, n, y);
-}
-
-static void softcap(float *x, size_t n, float cap)
-{
-    row_softcap(x, n, cap);
-}
-
-static void add(float *x, const float *y, size_t n)
-{
-    row_add(x, y, n);
-}
-
-static void mul(float *x, const float *y, size_t n)
-{
-    row_mul(x, y, n);
-}
-
-static void scale(float *x, float s, size_t n)
-{
-    row_scale(x, s, n);
-}
-
-static void add_scaled(float *x, const float *y, float s, size_t n)
-{
-    row_add_scaled(x, y, s, n);
-}
-
 /* Chains in flight: latency times throughput of an FMA, and fewer for one-cycle additions. */
 enum { SPIN_CHAINS = 12, SPIN_SUMS = 8 };
 
@@ -72,7 +27,7 @@ static double spin_f32(size_t n, float *sink)
 }
 
 /* vpmaddubsw and vpaddw. The empty asm makes the operand new each time: nothing to hoist. */
-static double spin_integer(size_t n, float *sink)
+double avx2_spin_integer(size_t n, float *sink)
 {
     __m256i s[SPIN_SUMS], w = _mm256_set1_epi8(3), x = _mm256_set1_epi8(5);
 
@@ -89,8 +44,21 @@ static double spin_integer(size_t n, float *sink)
     return (double)n * SPIN_SUMS * 32;
 }
 
+const struct row_kernels rows_avx2 = {
+    .exp_sum = row_exp_sum,
+    .norm = row_norm,
+    .rotate = row_rotate,
+    .gelu_mul = row_gelu_mul,
+    .softcap = row_softcap,
+    .add = row_add,
+    .mul = row_mul,
+    .scale = row_scale,
+    .add_scaled = row_add_scaled,
+};
+
 const struct kernels kernels_avx2 = {
     .name = "avx2",
+    .rows = &rows_avx2,
     .widen_f16 = avx2_widen_f16,
     .widen_bf16 = avx2_widen_bf16,
     .tile = avx2_tile,
@@ -99,15 +67,6 @@ const struct kernels kernels_avx2 = {
     .pack = avx2_pack,
     .panel = avx2_panel,
     .add_values = avx2_add_values,
-    .exp_sum = exp_sum,
-    .norm = norm,
-    .rotate = rotate,
-    .gelu_mul = gelu_mul,
-    .softcap = softcap,
-    .add = add,
-    .mul = mul,
-    .scale = scale,
-    .add_scaled = add_scaled,
     .spin_f32 = spin_f32,
-    .spin_integer = spin_integer,
+    .spin_integer = avx2_spin_integer,
 };

@@ -6,6 +6,10 @@
 
 #include "runtime/kernels/kernel_table.h"
 
+/* kernels_avx2.c */
+extern const struct row_kernels rows_avx2;
+double avx2_spin_integer(size_t n, float *sink);
+
 /* tiles_avx2.c */
 void avx2_widen_f16(const void *in, float *x, size_t n);
 void avx2_widen_bf16(const void *in, float *x, size_t n);

@@ -133,51 +133,6 @@ static void add_values(const float *p, const float *carry, size_t n_rows,
     }
 }
 
-static float exp_sum(float *x, size_t n, float max)
-{
-    return row_exp_sum(x, n, max);
-}
-
-static void norm(const float *x, const float *weight, size_t n, float eps, float *y)
-{
-    row_norm(x, weight, n, eps, y);
-}
-
-static void rotate(float *x, size_t half, const float *cos, const float *sin)
-{
-    row_rotate(x, half, cos, sin);
-}
-
-static void gelu_mul(const float *gate, const float *up, size_t n, float *y)
-{
-    row_gelu_mul(gate, up, n, y);
-}
-
-static void softcap(float *x, size_t n, float cap)
-{
-    row_softcap(x, n, cap);
-}
-
-static void add(float *x, const float *y, size_t n)
-{
-    row_add(x, y, n);
-}
-
-static void mul(float *x, const float *y, size_t n)
-{
-    row_mul(x, y, n);
-}
-
-static void scale(float *x, float s, size_t n)
-{
-    row_scale(x, s, n);
-}
-
-static void add_scaled(float *x, const float *y, float s, size_t n)
-{
-    row_add_scaled(x, y, s, n);
-}
-
 static double spin_f32(size_t n, float *sink)
 {
     float s[LANES] = {0};
@@ -207,23 +162,27 @@ static dot_function *const dots[TYPE_COUNT] = {
     [TYPE_Q5_K] = dot_q5_k, [TYPE_Q6_K] = dot_q6_k,
 };
 
+static const struct row_kernels rows = {
+    .exp_sum = row_exp_sum,
+    .norm = row_norm,
+    .rotate = row_rotate,
+    .gelu_mul = row_gelu_mul,
+    .softcap = row_softcap,
+    .add = row_add,
+    .mul = row_mul,
+    .scale = row_scale,
+    .add_scaled = row_add_scaled,
+};
+
 const struct kernels kernels_scalar = {
     .name = "scalar",
+    .rows = &rows,
     .widen_f16 = widen_f16,
     .widen_bf16 = widen_bf16,
     .tile = tile,
     .round = round_blocks,
     .dot = dots,
     .add_values = add_values,
-    .exp_sum = exp_sum,
-    .norm = norm,
-    .rotate = rotate,
-    .gelu_mul = gelu_mul,
-    .softcap = softcap,
-    .add = add,
-    .mul = mul,
-    .scale = scale,
-    .add_scaled = add_scaled,
     .spin_f32 = spin_f32,
     .spin_integer = spin_integer,
 };

@@ -1,8 +1,8 @@
 /*
  * test_kernels_attention.c - attention against a plain double-precision one, and its bits
  */
-#include "runtime/kernels/kernels.h"
 #include "tests/fixture.h"
+#include "tests/runtime/kernel_tables.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -170,9 +170,9 @@ Test(attention, every_table_and_thread_count_gives_the_bits_of_the_scalar_one)
     struct layer l = make_layer(8, 2, 72, 150, 21);
 
     set_window(&l, 180, 100);
-    float *want = attend(kernels_at(CPU_SCALAR), &l);
-    for (int level = CPU_SCALAR; level < CPU_LEVELS; level++) {
-        const struct kernels *k = kernels_at((enum cpu_level)level);
+    float *want = attend(table_at(0), &l);
+    for (int table = 0; table < N_TABLES; table++) {
+        const struct kernels *k = table_at(table);
 
         for (int threads = 1; k && threads <= 3; threads++) {
             parallel_set_threads(threads);

@@ -3,8 +3,8 @@
  */
 #include "formats/blocks/blocks.h"
 #include "runtime/kernels/codes.h"
-#include "runtime/kernels/kernel_table.h"
 #include "tests/fixture.h"
+#include "tests/runtime/kernel_tables.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -117,9 +117,9 @@ static void expect_same_bits(enum block_type type, enum arithmetic arithmetic, s
     float *x = make_floats(s.n_tokens * s.n_cols), *want = make_floats(n_y);
 
     fixture_activations(x, s.n_tokens * s.n_cols, 7);
-    kernels_matmul(kernels_at(CPU_SCALAR), ws, arithmetic, &w, x, s.n_tokens, want);
-    for (int level = CPU_SCALAR; level < CPU_LEVELS; level++) {
-        const struct kernels *k = kernels_at((enum cpu_level)level);
+    kernels_matmul(table_at(0), ws, arithmetic, &w, x, s.n_tokens, want);
+    for (int table = 0; table < N_TABLES; table++) {
+        const struct kernels *k = table_at(table);
 
         if (!k)
             continue; /* not this machine */
@@ -184,9 +184,9 @@ Test(matmul, extreme_codes_do_not_overflow)
             memset(bytes, fills[fill], n_bytes);
             for (size_t at = 0; at < n_bytes; at += block_type_info(types[i])->bytes)
                 set_halves(types[i], bytes + at, &seed);
-            kernels_matmul(kernels_at(CPU_SCALAR), ws, ARITH_FAST, &w, x, N_TOKENS, want);
-            for (int level = CPU_SCALAR + 1; level < CPU_LEVELS; level++) {
-                const struct kernels *k = kernels_at((enum cpu_level)level);
+            kernels_matmul(table_at(0), ws, ARITH_FAST, &w, x, N_TOKENS, want);
+            for (int table = 1; table < N_TABLES; table++) {
+                const struct kernels *k = table_at(table);
 
                 if (!k)
                     continue;

@@ -1,9 +1,9 @@
 /*
  * test_kernels_rows.c - norms, rotations and activations: bits of every table, and accuracy
  */
-#include "runtime/kernels/kernels.h"
 #include "runtime/kernels/row_math.h"
 #include "tests/fixture.h"
+#include "tests/runtime/kernel_tables.h"
 
 #include <criterion/criterion.h>
 #include <float.h>
@@ -81,8 +81,8 @@ Test(math, gelu_keeps_its_relative_bound)
 /* Call check(table) for each table but the scalar one. */
 static void each_table(void (*check)(const struct kernels *k))
 {
-    for (int level = CPU_SCALAR + 1; level < CPU_LEVELS; level++) {
-        const struct kernels *k = kernels_at((enum cpu_level)level);
+    for (int table = 1; table < N_TABLES; table++) {
+        const struct kernels *k = table_at(table);
 
         if (k)
             check(k);
@@ -91,7 +91,7 @@ static void each_table(void (*check)(const struct kernels *k))
 
 static const struct kernels *scalar(void)
 {
-    return kernels_at(CPU_SCALAR);
+    return table_at(0);
 }
 
 static void same_norm(const struct kernels *k)
