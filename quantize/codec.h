@@ -22,9 +22,10 @@ struct rows_in {
 typedef void rows_encoder(const struct rows_in *in, void *out);
 
 struct codec {
-    rows_encoder *plain;    /* NULL: not encoded at all */
+    rows_encoder *plain;    /* NULL: not encoded at all   */
     rows_encoder *weighted; /* plain, with an importance matrix */
     rows_encoder *search;
+    rows_encoder *grid;
 };
 
 /* Never NULL; a row of NULLs for a type that is not encoded. */
@@ -38,5 +39,7 @@ rows_encoder round_small_plain, round_small_weighted;
 rows_encoder round_k_plain, round_k_weighted, round_6k;
 /* search_small.c, search_k.c, search_6k.c */
 rows_encoder search_signed, search_affine, search_k, search_6k;
+/* grid.c */
+rows_encoder grid_rows;
 
 #endif

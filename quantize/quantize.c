@@ -9,9 +9,17 @@
 
 static rows_encoder *choose(const struct codec *codec, enum method method, bool has_importance)
 {
-    if (method == METHOD_PLAIN)
+    switch (method) {
+    case METHOD_PLAIN:
         return has_importance ? codec->weighted : codec->plain;
-    return method == METHOD_SEARCH ? codec->search : NULL;
+    case METHOD_SEARCH:
+        return codec->search;
+    case METHOD_GRID:
+        return codec->grid;
+    case METHOD_COMPENSATE:
+        break;
+    }
+    return NULL;
 }
 
 bool quantize_can(enum block_type type, enum method method)

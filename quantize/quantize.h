@@ -15,6 +15,7 @@ enum method {
     METHOD_PLAIN,      /* the bits of llama.cpp's reference functions */
     METHOD_SEARCH,     /* weighted least-squares search for better scales, same layouts */
     METHOD_COMPENSATE, /* error feedback; needs second moments: not through quantize_rows() */
+    METHOD_GRID,       /* Q4_0 of weights trained on a 4-bit grid: see quantize_count_grid() */
 };
 
 /* True when quantize_rows() can produce `type` by `method`. */
@@ -27,6 +28,13 @@ bool quantize_can(enum block_type type, enum method method);
  * BF16 convert. Source of the plain arithmetic: docs/rounding.md. */
 void quantize_rows(enum block_type type, enum method method, const float *x, size_t n_rows,
                    size_t n_cols, const float *importance, void *out);
+
+/* How many of the blocks of 32 lie on a 4-bit grid: there is a half d and codes -8 ... 7 such
+ * that every d * code, rounded to the precision the block was stored in (bfloat16, half or
+ * float, the coarsest that holds its values), is the weight itself. Weights of quantization-
+ * aware training do, nearly all; others practically never. METHOD_GRID finds those d and codes
+ * and rounds the other blocks plainly. n_cols must be a multiple of 32. */
+size_t quantize_count_grid(const float *x, size_t n_rows, size_t n_cols);
 
 /* True when every value is finite; otherwise *at is the index of the first that is not. */
 bool quantize_all_finite(const float *x, size_t n, size_t *at);

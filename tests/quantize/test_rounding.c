@@ -8,6 +8,7 @@
 #include "quantize/quantize.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdlib.h>
 
 enum { ROWS = 52, COLS = 768 };
