@@ -22,6 +22,8 @@ static const struct command {
     {"convert", cmd_convert, "SOURCE -o OUT.gguf", "one streaming pass from source to packed files"},
     {"plan", cmd_plan, "SOURCE", "what convert would do, tensor by tensor"},
     {"inspect", cmd_inspect, "FILE", "metadata, tensors, types, sizes, warnings"},
+    {"run", cmd_run, "MODEL [-p TEXT]", "generate"},
+    {"logits", cmd_logits, "MODEL --ids FILE -o OUT", "what the runtime computes"},
     {"tokenize", cmd_tokenize, "MODEL", "text to token ids, and back"},
     {"perplexity", cmd_perplexity, "MODEL --text FILE",
      "by the protocol of llama-perplexity"},

@@ -130,6 +130,11 @@ static enum status step(struct generation *gen, struct error *err)
     return st;
 }
 
+bool generation_is_full(const struct generation *gen)
+{
+    return gen->next_row >= gen->n_rows && sequence_room(gen->seq) == 0;
+}
+
 enum status generation_next(struct generation *gen, int32_t *token, struct error *err)
 {
     enum status st = gen->next_row < gen->n_rows ? OK : step(gen, err);

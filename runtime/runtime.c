@@ -82,7 +82,7 @@ enum status runtime_open(const struct model *model, const struct runtime_options
         (st = weights_open(&rt->weights, model, &rt->config, err)) != OK ||
         (st = rope_open(rt, err)) != OK || (st = open_ple(rt, options, err)) != OK) {
         runtime_close(rt);
-        return fail_at(err, model->path);
+        return st;
     }
     if (rt->config.family->has_placeholders)
         placeholders_find(&rt->placeholders, model->meta, rt->weights.n_vocab);

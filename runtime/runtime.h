@@ -156,6 +156,8 @@ MUST_CHECK enum status generation_new(struct runtime *rt, struct sequence *seq,
 /* Evaluate a prompt of n > 0 tokens in an empty sequence. */
 MUST_CHECK enum status generation_prompt(struct generation *gen, const int32_t *ids, size_t n,
                                          struct error *err);
+/* True when the next token needs a position and the context has none left. */
+bool generation_is_full(const struct generation *gen);
 /* Draw the next token. ERR_USAGE when the context is full. */
 MUST_CHECK enum status generation_next(struct generation *gen, int32_t *token, struct error *err);
 struct generation_counts generation_counts(const struct generation *gen);
