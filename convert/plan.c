@@ -35,6 +35,25 @@ static bool is_free(const struct source_entry *e)
            strcmp(e->name + n - (sizeof(weight) - 1), weight) == 0;
 }
 
+static bool is_quantized(enum block_type type)
+{
+    const struct block_info *info = block_type_info(type);
+    return info && info->is_quantized;
+}
+
+/* F32, F16 and BF16 are the converter's output types, not llama-quantize's: they are given to every
+ * matrix, also to those that quantizing leaves alone. */
+static void widen_all(const struct work *work, struct types *types)
+{
+    enum block_type type;
+
+    if (!block_type_from_name(mix_name(work->mix), &type) || is_quantized(type))
+        return;
+    for (size_t i = 0; i < work->src->n_entries; i++)
+        if (is_free(&work->src->entries[i]))
+            types->of[i] = type;
+}
+
 static enum status types_by_mix(struct work *work, struct types *types, struct error *err)
 {
     const struct source *src = work->src;
@@ -50,13 +69,11 @@ static enum status types_by_mix(struct work *work, struct types *types, struct e
         memcpy(tensors[i].ne, e->ne, sizeof(e->ne));
     }
     facts.has_importance = work->stats != NULL;
-    return mix_apply(work->mix, &facts, tensors, src->n_entries, types->of, types->why, err);
-}
-
-static bool is_quantized(enum block_type type)
-{
-    const struct block_info *info = block_type_info(type);
-    return info && info->is_quantized;
+    const enum status st =
+        mix_apply(work->mix, &facts, tensors, src->n_entries, types->of, types->why, err);
+    if (st == OK)
+        widen_all(work, types);
+    return st;
 }
 
 /* A checkpoint whose codes fit a block type loses nothing in it; the mix would round again. */

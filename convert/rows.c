@@ -181,5 +181,7 @@ enum status row_packer_run(struct row_packer *packer, const struct slab *slab, c
         return st;
     parallel_for((size_t)slab->n_rows, per_piece ? (size_t)per_piece : 1, pack_range, &run);
     *too_wide = atomic_load(&run.is_too_wide);
-    return atomic_load(&run.is_bad) ? name_bad_value(&run, err) : OK;
+    if (!atomic_load(&run.is_bad) || name_bad_value(&run, err) == OK)
+        return OK;
+    return fail_at(err, packer->work->src->path);
 }

@@ -58,7 +58,7 @@ static enum status read_rows(void *self, size_t i, uint64_t first, uint64_t n, v
     }
     free(x);
     free(raw);
-    return st;
+    return st == ERR_CORRUPT ? fail_at(err, sm->src->path) : st;
 }
 
 static void close_model(void *self)

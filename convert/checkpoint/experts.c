@@ -183,7 +183,8 @@ enum status experts_claim(struct checkpoint *cp, struct error *err)
         if (strncmp(rest, "switch_glu.", strlen("switch_glu.")) == 0)
             st = stack_layer(cp, layer, n_experts, true, err);
         else if (*rest >= '0' && *rest <= '9' && strtoull(rest, NULL, 10) >= n_experts)
-            st = fail(err, ERR_SHAPE, "%s: num_experts is %" PRIu64, t->found, n_experts);
+            st = fail(err, ERR_SHAPE, "%s: %s: num_experts is %" PRIu64, cp->path, t->found,
+                      n_experts);
         else if (*rest >= '0' && *rest <= '9')
             st = stack_layer(cp, layer, n_experts, false, err);
     }

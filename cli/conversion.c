@@ -1,0 +1,91 @@
+/*
+ * conversion.c - the options that convert and plan share
+ */
+#include "cli/conversion.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+void conversion_rows(struct conversion *c, struct option rows[CONVERSION_OPTIONS])
+{
+    const struct option table[CONVERSION_OPTIONS] = {
+        {"output", 'o', OPTION_TEXT, &c->out, "OUT.gguf", "the file to write"},
+        {"type", 0, OPTION_TEXT, &c->type, "T",
+         "Q4_0, Q8_0, Q4_K_S, Q4_K_M, Q5_K_M, Q6_K, BF16, F16, F32, ...; default Q4_K_M"},
+        {"recipe", 0, OPTION_TEXT, &c->recipe, "FILE",
+         "types by name: a line `pattern = TYPE` each, first match wins"},
+        {"ple", 0, OPTION_CHOICE, &c->ple, "split|inline",
+         "the per-layer table in a second file (the default), or in the one file"},
+        {"ple-type", 0, OPTION_TEXT, &c->ple_type, "T", "type of the per-layer table"},
+        {"lora", 0, OPTION_TEXTS, &c->loras, "DIR[:SCALE]",
+         "merge this adapter in the same pass; may be given several times"},
+        {"imatrix", 0, OPTION_TEXT, &c->imatrix, "FILE", "importance matrix, GGUF or .dat"},
+        {"method", 0, OPTION_CHOICE, &c->method, "plain|search|compensate",
+         "rounding: llama.cpp's to the bit (the default), better scales, or error feedback"},
+        {"resume", 0, OPTION_FLAG, &c->resume, NULL, "continue an interrupted conversion"},
+        {"max-memory", 0, OPTION_SIZE, &c->max_memory, "SIZE",
+         "refuse when it cannot be done in this much; default 1G"},
+        {"metadata", 0, OPTION_TEXTS, &c->metadata, "KEY=VALUE",
+         "set a metadata string; may be given several times"},
+        {"chat-template", 0, OPTION_TEXT, &c->chat_template, "FILE",
+         "in the place of the source's own"},
+        {"keep-dead", 0, OPTION_FLAG, &c->keep_dead, NULL,
+         "keep k and v tensors of layers that use an earlier layer's"},
+        {"force", 'f', OPTION_FLAG, &c->force, NULL, "overwrite"},
+    };
+
+    for (size_t i = 0; i < CONVERSION_OPTIONS; i++)
+        rows[i] = table[i];
+}
+
+/* "DIR" or "DIR:SCALE": a colon counts when a number follows it to the end. */
+static enum status read_lora(struct conversion *c, const char *text, struct convert_lora *out,
+                             struct error *err)
+{
+    const char *colon = strrchr(text, ':');
+    char *end = NULL;
+
+    *out = (struct convert_lora){.path = text, .scale = 1};
+    if (!colon || colon == text || colon[1] == '\0')
+        return OK;
+    const double scale = strtod(colon + 1, &end);
+    if (*end != '\0')
+        return OK; /* part of the name */
+    if (!isfinite(scale))
+        return fail(err, ERR_USAGE, "--lora %s: the scale is not a finite number", text);
+    out->path = arena_strndup(&c->arena, text, (size_t)(colon - text));
+    out->scale = scale;
+    return out->path ? OK : fail(err, ERR_NOMEM, "no memory for options");
+}
+
+enum status conversion_options(struct conversion *c, struct convert_options *out,
+                               struct error *err)
+{
+    enum status st = OK;
+
+    for (size_t i = 0; st == OK && i < c->loras.n; i++)
+        st = read_lora(c, c->loras.at[i], &c->adapters[i], err);
+    *out = (struct convert_options){
+        .source = {.loras = c->adapters,
+                   .n_loras = c->loras.n,
+                   .chat_template = c->chat_template,
+                   .metadata = c->metadata.at,
+                   .n_metadata = c->metadata.n,
+                   .keep_dead = c->keep_dead},
+        .type = c->type,
+        .recipe = c->recipe,
+        .ple_type = c->ple_type,
+        .ple_inline = c->ple == 1,
+        .imatrix = c->imatrix,
+        .method = (enum method)c->method,
+        .force = c->force,
+        .resume = c->resume,
+        .max_memory = c->max_memory,
+    };
+    return st;
+}
+
+void conversion_free(struct conversion *c)
+{
+    arena_free(&c->arena);
+}

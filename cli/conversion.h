@@ -1,0 +1,32 @@
+/*
+ * conversion.h - the options that convert and plan share
+ */
+#ifndef CLI_CONVERSION_H
+#define CLI_CONVERSION_H
+
+#include "cli/args.h"
+#include "convert/convert.h"
+
+/* What the user wrote, and the strings made of it. */
+struct conversion {
+    const char *out, *type, *recipe, *ple_type, *imatrix, *chat_template;
+    struct texts loras, metadata;
+    int ple, method; /* positions in "split|inline" and "plain|search|compensate" */
+    uint64_t max_memory;
+    bool force, resume, keep_dead;
+    struct convert_lora adapters[TEXTS_MAX];
+    struct arena arena;
+};
+
+enum { CONVERSION_OPTIONS = 14 };
+
+/* Fill rows whose values lie in `c`; the caller may add its own behind and ends the table. */
+void conversion_rows(struct conversion *c, struct option rows[CONVERSION_OPTIONS]);
+
+/* What the library wants to know; borrows from `c`. ERR_USAGE; ERR_NOMEM. */
+MUST_CHECK enum status conversion_options(struct conversion *c, struct convert_options *out,
+                                          struct error *err);
+
+void conversion_free(struct conversion *c);
+
+#endif
