@@ -41,11 +41,12 @@ struct archive_tensor {
 /* Open one .bin, .pt, .pth, .npz or .npy, told apart by its first bytes. ERR_USAGE when missing;
  * ERR_CORRUPT; ERR_UNSUPPORTED names what it is instead (the legacy torch format, TorchScript)
  * or what it wants to call. Sentences begin with the path. */
-MUST_CHECK enum status archive_open(const char *path, struct archive **out, struct error *err);
+MUST_CHECK enum status archive_open(const char *path, struct archive **out,
+                                    struct error *err);
 
 /* Open what a checkpoint folder holds: pytorch_model.bin.index.json and the files it names, else
- * pytorch_model.bin, else weights.npz. A tensor in two files, or that the index places wrongly,
- * is treated as shards_open() does. ERR_USAGE when there is none of them. */
+ * pytorch_model.bin, else weights.npz. File names in the index must be plain. A tensor in two
+ * files is ERR_CORRUPT; ERR_USAGE when there is nothing to open. */
 MUST_CHECK enum status archive_open_folder(const char *folder, struct archive **out,
                                            struct error *err);
 
@@ -54,14 +55,16 @@ bool archive_is_in_folder(const char *folder);
 
 size_t archive_count(const struct archive *archive);
 const struct archive_tensor *archive_at(const struct archive *archive, size_t i);
-const struct archive_tensor *archive_find(const struct archive *archive, const char *name);
+const struct archive_tensor *archive_find(const struct archive *archive,
+                                          const char *name);
 size_t archive_n_files(const struct archive *archive);
 const struct file *archive_file(const struct archive *archive, int i); /* borrowed */
 
 /* Write rows [first, first + n) of tensor i, row-major, to dst; a row is the last dimension.
  * Safe from several threads at once. Deflated tensors are fast only in rising order. */
-MUST_CHECK enum status archive_read_rows(const struct archive *archive, size_t i, uint64_t first,
-                                         uint64_t n, void *dst, struct error *err);
+MUST_CHECK enum status archive_read_rows(const struct archive *archive, size_t i,
+                                         uint64_t first, uint64_t n, void *dst,
+                                         struct error *err);
 
 void archive_close(struct archive *archive); /* NULL is fine */
 

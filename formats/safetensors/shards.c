@@ -3,7 +3,7 @@
  */
 #include "formats/names/names.h"
 #include "formats/safetensors/safetensors.h"
-#include "formats/safetensors/shards_index.h"
+#include "formats/weightmap/weightmap.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -227,7 +227,7 @@ static void warn(const struct slip *slip, const char *path, const char *what)
         log_warn("%s: %s and %zu more: each %s", path, slip->first, slip->n - 1, what);
 }
 
-static void compare_index(const struct shards *set, const struct shard_index *index,
+static void compare_index(const struct shards *set, const struct weightmap *index,
                           const char *path)
 {
     struct slip unlisted = {0}, misplaced = {0}, absent = {0};
@@ -251,7 +251,7 @@ static void compare_index(const struct shards *set, const struct shard_index *in
 
 static enum status open_indexed(struct shards *set, const char *folder, struct error *err)
 {
-    struct shard_index index = {0};
+    struct weightmap index = {0};
     struct arena arena = {0};
     char *path = arena_printf(&arena, "%s/%s", folder, INDEX_NAME);
     enum status st;
@@ -259,14 +259,14 @@ static enum status open_indexed(struct shards *set, const char *folder, struct e
     if (!path)
         st = fail(err, ERR_NOMEM, "%s: no memory to open it", folder);
     else
-        st = shard_index_read(path, &index, err);
+        st = weightmap_read(path, &index, err);
     if (st == OK)
         st = open_names(set, folder, index.shards, index.n_shards, err);
     if (st == OK)
         st = gather(set, err);
     if (st == OK)
         compare_index(set, &index, path);
-    shard_index_free(&index);
+    weightmap_free(&index);
     arena_free(&arena);
     return st;
 }

@@ -1,7 +1,7 @@
 /*
- * shards_index.c - read the map from tensors to files
+ * weightmap.c - read the map from tensors to files
  */
-#include "formats/safetensors/shards_index.h"
+#include "formats/weightmap/weightmap.h"
 
 #include <stdlib.h>
 
@@ -38,8 +38,8 @@ static enum status check_plain(const char *name, size_t n, struct error *err)
 }
 
 /* The position of the shard of that name, added when it is new. */
-static enum status shard_position(struct shard_index *index, const char *name,
-                                  size_t *out, struct error *err)
+static enum status shard_position(struct weightmap *index, const char *name, size_t *out,
+                                  struct error *err)
 {
     int64_t at = name_index_find(&index->by_shard, name);
     const char *copy;
@@ -60,22 +60,22 @@ static enum status shard_position(struct shard_index *index, const char *name,
     return OK;
 }
 
-static enum status add_entry(struct shard_index *index, const char *tensor, size_t shard,
+static enum status add_entry(struct weightmap *index, const char *tensor, size_t shard,
                              struct error *err)
 {
-    struct shard_entry *list =
+    struct weightmap_entry *list =
         grown(index->entries, index->n_entries, &index->entries_capacity, sizeof(*list));
 
     if (list)
         index->entries = list;
     if (!list || !name_index_add(&index->by_tensor, tensor, index->n_entries))
         return fail(err, ERR_NOMEM, "no memory for the weight_map");
-    index->entries[index->n_entries++] = (struct shard_entry){tensor, shard};
+    index->entries[index->n_entries++] = (struct weightmap_entry){tensor, shard};
     return OK;
 }
 
 /* The tensor's name is in the scanner, its file comes next. */
-static enum status read_pair(struct shard_index *index, struct json_scanner *scanner,
+static enum status read_pair(struct weightmap *index, struct json_scanner *scanner,
                              struct error *err)
 {
     const char *tensor;
@@ -104,7 +104,7 @@ static enum status read_pair(struct shard_index *index, struct json_scanner *sca
     return st;
 }
 
-static enum status read_map(struct shard_index *index, struct json_scanner *scanner,
+static enum status read_map(struct weightmap *index, struct json_scanner *scanner,
                             struct error *err)
 {
     enum json_event event = json_scan_next(scanner);
@@ -122,7 +122,7 @@ static enum status read_map(struct shard_index *index, struct json_scanner *scan
     return event == SCAN_OBJECT_END ? OK : bad_json(scanner, err);
 }
 
-static enum status read_document(struct shard_index *index, struct json_scanner *scanner,
+static enum status read_document(struct weightmap *index, struct json_scanner *scanner,
                                  struct error *err)
 {
     enum json_event event = json_scan_next(scanner);
@@ -161,7 +161,7 @@ static int by_bytes(const void *a, const void *b)
 }
 
 /* Put the shards in byte order and entries in step with it. */
-static enum status sort_shards(struct shard_index *index, struct error *err)
+static enum status sort_shards(struct weightmap *index, struct error *err)
 {
     const char **before = malloc(index->n_shards * sizeof(*before));
     const size_t n_bytes = index->n_shards * sizeof(*before);
@@ -183,8 +183,7 @@ static enum status sort_shards(struct shard_index *index, struct error *err)
     return OK;
 }
 
-enum status shard_index_read(const char *path, struct shard_index *index,
-                             struct error *err)
+enum status weightmap_read(const char *path, struct weightmap *index, struct error *err)
 {
     struct json_scanner scanner;
     char *text = NULL;
@@ -204,12 +203,12 @@ enum status shard_index_read(const char *path, struct shard_index *index,
     return st;
 }
 
-void shard_index_free(struct shard_index *index)
+void weightmap_free(struct weightmap *index)
 {
     arena_free(&index->arena);
     free(index->entries);
     free(index->shards);
     name_index_free(&index->by_tensor);
     name_index_free(&index->by_shard);
-    *index = (struct shard_index){0};
+    *index = (struct weightmap){0};
 }
