@@ -94,10 +94,9 @@ static enum status guess(struct drafter *d, struct pass *p, int32_t token, int32
     const struct weights *w = &rt->weights;
     struct scratch *s = &rt->scratch;
     size_t n_target = d->target->config.n_embd;
-    int32_t row = placeholders_row(&d->target->placeholders, token);
     enum status st = OK;
 
-    embed_rows(d->target, &row, 1, d->input);
+    embed_rows(d->target, &token, 1, d->input); /* its own row, whatever it stands for */
     pass_multiply(p, -1, &w->pre_proj, d->input, p->x);
     tap_rows(p, "embed", -1, rt->config.n_embd, p->x);
     for (uint32_t i = 0; i < rt->config.n_layers && st == OK; i++)
