@@ -106,7 +106,7 @@ extern const struct kernels kernels_scalar;
 #if defined(CARAT_X86)
 extern const struct kernels kernels_avx2, kernels_avx512, kernels_avx512_vnni;
 #elif defined(CARAT_ARM)
-extern const struct kernels kernels_neon, kernels_neon_dotprod;
+extern const struct kernels kernels_neon, kernels_neon_dotprod, kernels_neon_i8mm;
 #endif
 
 #endif

@@ -20,6 +20,8 @@ const struct kernels *kernels_at(enum cpu_level level)
         return cpu_features()->avx512_vnni ? &kernels_avx512_vnni : &kernels_avx512;
 #elif defined(CARAT_ARM)
     case CPU_NEON:
+        if (cpu_features()->neon_dotprod && cpu_features()->neon_i8mm)
+            return &kernels_neon_i8mm;
         return cpu_features()->neon_dotprod ? &kernels_neon_dotprod : &kernels_neon;
 #endif
     default:

@@ -35,21 +35,6 @@ static void tile(const float *const w[TILE_ROWS], const float *x, size_t x_strid
             out[t][r] = product(w[r], x + t * x_stride, n);
 }
 
-static void round_blocks(const float *x, size_t n_blocks, const struct rounded *out)
-{
-    for (size_t b = 0; b < n_blocks; b++) {
-        int8_t *q = out->q + b * BLOCK;
-        int sum[2] = {0};
-
-        out->d[b] = row_round_block(x + b * BLOCK, q);
-        for (int i = 0; i < BLOCK; i++)
-            sum[i / 16] += q[i];
-        out->halves[2 * b] = (int16_t)sum[0];
-        out->halves[2 * b + 1] = (int16_t)sum[1];
-        out->dsum[b] = out->d[b] * (float)(sum[0] + sum[1]);
-    }
-}
-
 static int product_int(const int8_t *w, const int8_t *x)
 {
     int sum = 0;
@@ -180,7 +165,7 @@ const struct kernels kernels_scalar = {
     .widen_f16 = widen_f16,
     .widen_bf16 = widen_bf16,
     .tile = tile,
-    .round = round_blocks,
+    .round = row_round,
     .dot = dots,
     .add_values = add_values,
     .spin_f32 = spin_f32,

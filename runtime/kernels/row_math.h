@@ -8,10 +8,9 @@
 #ifndef RUNTIME_KERNELS_ROW_MATH_H
 #define RUNTIME_KERNELS_ROW_MATH_H
 
+#include "runtime/kernels/kernel_table.h"
+
 #include <math.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
 
 /* 1.5 * 2^23: adding and subtracting it rounds |x| < 2^22 to an integer, ties to even. */
 #define ROUNDER 12582912.0f
@@ -184,18 +183,33 @@ static inline float row_round_block(const float *x, int8_t *q)
 {
     float max = 0.0f;
 
-    for (int i = 0; i < 32; i++)
+    for (int i = 0; i < BLOCK; i++)
         max = fabsf(x[i]) > max ? fabsf(x[i]) : max;
 
     float inverse = max > 0.0f ? 127.0f / max : 0.0f;
     inverse = inverse < 0x1p126f ? inverse : 0.0f; /* a block of denormals counts as zero */
-    for (int i = 0; i < 32; i++) {
+    for (int i = 0; i < BLOCK; i++) {
         float v = x[i] * inverse;
         v = v > -127.0f ? v : -127.0f;
         v = v < 127.0f ? v : 127.0f;
         q[i] = (int8_t)(int32_t)((v + ROUNDER) - ROUNDER);
     }
     return inverse > 0.0f ? max / 127.0f : 0.0f;
+}
+
+static inline void row_round(const float *x, size_t n_blocks, const struct rounded *out)
+{
+    for (size_t b = 0; b < n_blocks; b++) {
+        int8_t *q = out->q + b * BLOCK;
+        int sum[2] = {0};
+
+        out->d[b] = row_round_block(x + b * BLOCK, q);
+        for (int i = 0; i < BLOCK; i++)
+            sum[i / 16] += q[i];
+        out->halves[2 * b] = (int16_t)sum[0];
+        out->halves[2 * b + 1] = (int16_t)sum[1];
+        out->dsum[b] = out->d[b] * (float)(sum[0] + sum[1]);
+    }
 }
 
 #endif

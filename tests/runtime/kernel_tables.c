@@ -22,6 +22,8 @@ const struct kernels *table_at(int i)
         return cpu->neon ? &kernels_neon : NULL;
     if (i == 2)
         return cpu->neon_dotprod ? &kernels_neon_dotprod : NULL;
+    if (i == 3)
+        return cpu->neon_i8mm ? &kernels_neon_i8mm : NULL;
 #endif
     return NULL;
 }

@@ -308,6 +308,39 @@ Test(matmul, stays_within_the_bounds_of_the_header)
     workspace_free(ws);
 }
 
+/* FNV-1a, so that a cross-built program needs no library. */
+static uint64_t digest(uint64_t hash, const void *bytes, size_t n)
+{
+    const uint8_t *p = bytes;
+
+    for (size_t i = 0; i < n; i++)
+        hash = (hash ^ p[i]) * 0x100000001b3u;
+    return hash;
+}
+
+/* The digest was taken from the scalar table; any machine must arrive at it. */
+Test(matmul, every_architecture_gives_the_same_bits)
+{
+    enum { N_COLS = 1280, N_ROWS = 21, N_TOKENS = 5 };
+    static float x[N_TOKENS * N_COLS], y[N_TOKENS * N_ROWS];
+    struct workspace *ws = make_workspace();
+    uint64_t hash = 0xcbf29ce484222325u;
+
+    fixture_activations(x, N_TOKENS * N_COLS, 17);
+    for (size_t i = 0; i < N_TYPES; i++) {
+        size_t n_bytes;
+        struct matrix w = make_matrix(types[i], N_ROWS, N_COLS, &n_bytes);
+
+        for (int arithmetic = ARITH_FAST; arithmetic <= ARITH_F32; arithmetic++) {
+            kernels_matmul(kernels_best(), ws, (enum arithmetic)arithmetic, &w, x, N_TOKENS, y);
+            hash = digest(hash, y, sizeof(y));
+        }
+        free_matrix(&w, n_bytes);
+    }
+    cr_expect_eq(hash, 0x7d311c98acfbbb5au, "%016llx", (unsigned long long)hash);
+    workspace_free(ws);
+}
+
 Test(matmul, a_row_of_zeros_gives_zero)
 {
     enum { N_COLS = 512, N_ROWS = 9 };
