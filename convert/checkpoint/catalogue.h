@@ -86,6 +86,7 @@ enum leftover canonical_leftover(const char *canonical);
 
 /* ---- steps ---- */
 
+MUST_CHECK enum status quantized_claim(struct checkpoint *cp, struct error *err);
 MUST_CHECK enum status plain_claim(struct checkpoint *cp, struct error *err);
 MUST_CHECK enum status experts_claim(struct checkpoint *cp, struct error *err);
 

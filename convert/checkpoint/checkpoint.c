@@ -92,6 +92,8 @@ static enum status read_config(struct checkpoint *cp, struct error *err)
 
     if (!path)
         return fail(err, ERR_NOMEM, "no memory for a path");
+    if (!file_is_folder(cp->path) && !file_exists(cp->path))
+        return fail(err, ERR_USAGE, "%s: there is no such file or folder", cp->path);
     if (!file_exists(path))
         return fail(err, ERR_USAGE, "%s: no config.json there (a checkpoint folder expected)",
                     cp->folder);
@@ -164,22 +166,6 @@ static enum status open_weights(struct checkpoint *cp, struct error *err)
 }
 
 /* ---- steps ---- */
-
-/* Quantized modules need a step of their own; without one their codes are not weights. */
-static enum status quantized_claim(struct checkpoint *cp, struct error *err)
-{
-    const json_t *text = json_object_get(cp->config, "text_config");
-    const json_t *config = json_object_get(cp->config, "quantization_config");
-
-    if (!json_is_object(config))
-        config = json_object_get(text, "quantization_config");
-    if (!json_is_object(config))
-        return OK;
-    const char *method = json_string_value(json_object_get(config, "quant_method"));
-    return fail(err, ERR_UNSUPPORTED,
-                "%s/config.json: quantization_config: quant_method \"%s\" is not supported",
-                cp->folder, method ? method : "none");
-}
 
 /* List the tensors of one kind of leftover, mark them taken and put them in a note. */
 static enum status set_aside(struct checkpoint *cp, enum leftover kind, const char *why,

@@ -11,8 +11,8 @@
 
 /* ---- which units rows need ---- */
 
-static void units_of(const struct packed *p, const struct section *s, uint64_t first, uint64_t n,
-                     uint64_t *from, uint64_t *count)
+static void units_of(const struct packed *p, const struct section *s, uint64_t first,
+                     uint64_t n, uint64_t *from, uint64_t *count)
 {
     const uint64_t a = s->across ? first : first * p->cols;
     const uint64_t b = s->across ? first + n - 1 : (first + n) * p->cols - 1;
@@ -21,8 +21,8 @@ static void units_of(const struct packed *p, const struct section *s, uint64_t f
     *count = b / s->per_unit - *from + 1;
 }
 
-static uint64_t section_bytes(const struct packed *p, const struct section *s, uint64_t first,
-                              uint64_t n)
+static uint64_t section_bytes(const struct packed *p, const struct section *s,
+                              uint64_t first, uint64_t n)
 {
     uint64_t from, count;
 
@@ -32,7 +32,8 @@ static uint64_t section_bytes(const struct packed *p, const struct section *s, u
     return count * s->unit_bytes * (s->across ? s->n_lines : 1);
 }
 
-static size_t packed_fetch_bytes(const struct source_tensor *t, uint64_t first, uint64_t n)
+static size_t packed_fetch_bytes(const struct source_tensor *t, uint64_t first,
+                                 uint64_t n)
 {
     const struct packed *p = t->self;
     uint64_t sum = 0;
@@ -42,8 +43,9 @@ static size_t packed_fetch_bytes(const struct source_tensor *t, uint64_t first, 
     return (size_t)sum;
 }
 
-static enum status fetch_section(const struct packed *p, const struct section *s, uint64_t first,
-                                 uint64_t n, uint8_t *to, struct error *err)
+static enum status fetch_section(const struct packed *p, const struct section *s,
+                                 uint64_t first, uint64_t n, uint8_t *to,
+                                 struct error *err)
 {
     const uint64_t n_lines = s->across ? s->n_lines : 1;
     uint64_t from, count;
@@ -51,7 +53,8 @@ static enum status fetch_section(const struct packed *p, const struct section *s
 
     units_of(p, s, first, n, &from, &count);
     for (uint64_t line = 0; line < n_lines && st == OK; line++) {
-        const uint64_t at = s->raw->t->offset + (line * s->n_units + from) * s->unit_bytes;
+        const uint64_t at =
+            s->raw->t->offset + (line * s->n_units + from) * s->unit_bytes;
 
         st = file_read(s->raw->file, at, to, (size_t)(count * s->unit_bytes), err);
         to += count * s->unit_bytes;
@@ -59,8 +62,8 @@ static enum status fetch_section(const struct packed *p, const struct section *s
     return st == OK ? OK : fail_at(err, s->raw->t->name);
 }
 
-static enum status packed_fetch(const struct source_tensor *t, uint64_t first, uint64_t n, void *raw,
-                                struct error *err)
+static enum status packed_fetch(const struct source_tensor *t, uint64_t first, uint64_t n,
+                                void *raw, struct error *err)
 {
     const struct packed *p = t->self;
     uint8_t *to = raw;
@@ -98,7 +101,8 @@ const uint8_t *window_element(const struct packed *p, const struct window *windo
 {
     const struct section *s = &p->sections[role];
 
-    return windows[role].bytes + (element / s->per_unit - windows[role].first) * s->unit_bytes;
+    return windows[role].bytes +
+           (element / s->per_unit - windows[role].first) * s->unit_bytes;
 }
 
 const uint8_t *window_column(const struct packed *p, const struct window *windows,
@@ -110,8 +114,8 @@ const uint8_t *window_column(const struct packed *p, const struct window *window
     return w->bytes + (line * w->n + row / s->per_unit - w->first) * s->unit_bytes;
 }
 
-static void packed_decode(const struct source_tensor *t, const struct fetched *in, uint64_t from,
-                          uint64_t n, float *x)
+static void packed_decode(const struct source_tensor *t, const struct fetched *in,
+                          uint64_t from, uint64_t n, float *x)
 {
     const struct packed *p = t->self;
     struct window windows[N_SECTIONS];
@@ -121,8 +125,8 @@ static void packed_decode(const struct source_tensor *t, const struct fetched *i
         p->decode(p, windows, r, x);
 }
 
-static void packed_repack(const struct source_tensor *t, const struct fetched *in, uint64_t from,
-                          uint64_t n, void *blocks)
+static void packed_repack(const struct source_tensor *t, const struct fetched *in,
+                          uint64_t from, uint64_t n, void *blocks)
 {
     const struct packed *p = t->self;
     const size_t row_bytes = block_row_bytes(t->exact, p->cols);
@@ -156,8 +160,8 @@ const struct raw_tensor *module_take(const struct module *m, const char *suffix)
     return raw;
 }
 
-enum status module_need(const struct module *m, const char *suffix, const struct raw_tensor **out,
-                        struct error *err)
+enum status module_need(const struct module *m, const char *suffix,
+                        const struct raw_tensor **out, struct error *err)
 {
     *out = module_take(m, suffix);
     return *out ? OK
@@ -165,8 +169,8 @@ enum status module_need(const struct module *m, const char *suffix, const struct
                        m->cp->path, m->path, suffix);
 }
 
-enum status module_number(const struct module *m, const struct raw_tensor *raw, float *out,
-                          struct error *err)
+enum status module_number(const struct module *m, const struct raw_tensor *raw,
+                          float *out, struct error *err)
 {
     uint8_t bytes[8];
     enum status st;
@@ -180,8 +184,8 @@ enum status module_number(const struct module *m, const struct raw_tensor *raw, 
     return isfinite(*out) ? OK : module_misfit(m, raw, err, "it is not finite");
 }
 
-enum status module_bytes(const struct module *m, const struct raw_tensor *raw, size_t limit,
-                         const uint8_t **out, struct error *err)
+enum status module_bytes(const struct module *m, const struct raw_tensor *raw,
+                         size_t limit, const uint8_t **out, struct error *err)
 {
     uint8_t *bytes;
 
@@ -196,8 +200,8 @@ enum status module_bytes(const struct module *m, const struct raw_tensor *raw, s
     return st == OK ? OK : fail_at(err, raw->t->name);
 }
 
-enum status module_misfit(const struct module *m, const struct raw_tensor *raw, struct error *err,
-                          const char *fmt, ...)
+enum status module_misfit(const struct module *m, const struct raw_tensor *raw,
+                          struct error *err, const char *fmt, ...)
 {
     char why[200], shape[120] = "";
     size_t at = 0;
@@ -207,13 +211,14 @@ enum status module_misfit(const struct module *m, const struct raw_tensor *raw, 
     vsnprintf(why, sizeof(why), fmt, args);
     va_end(args);
     for (int i = 0; i < raw->t->n_dims && at < sizeof(shape) - 24; i++)
-        at += (size_t)snprintf(shape + at, sizeof(shape) - at, "%s%" PRIu64, i ? " x " : "",
-                               raw->t->dims[i]);
+        at += (size_t)snprintf(shape + at, sizeof(shape) - at, "%s%" PRIu64,
+                               i ? " x " : "", raw->t->dims[i]);
     return fail(err, ERR_SHAPE, "%s: %s: %s {%s} (%s)", m->cp->path, raw->t->name,
                 dtype_name(raw->t->dtype), shape, why);
 }
 
-enum status module_each(struct checkpoint *cp, const json_t *quantization, const char *suffix,
+enum status module_each(struct checkpoint *cp, const json_t *quantization,
+                        const char *suffix,
                         enum status (*fn)(const struct module *m, struct error *err),
                         struct error *err)
 {
@@ -225,42 +230,47 @@ enum status module_each(struct checkpoint *cp, const json_t *quantization, const
         const size_t n = strlen(name);
         struct module m = {.cp = cp, .quantization = quantization};
 
-        if (cp->raws[i].taken || n <= n_suffix || strcmp(name + n - n_suffix, suffix) != 0)
+        if (cp->raws[i].taken || n <= n_suffix ||
+            strcmp(name + n - n_suffix, suffix) != 0)
             continue;
         m.path = arena_strndup(&cp->arena, name, n - n_suffix);
         m.weight = m.path ? arena_printf(&cp->arena, "%s.weight", m.path) : NULL;
-        st = m.weight ? fn(&m, err) : fail(err, ERR_NOMEM, "no memory for names of tensors");
+        st = m.weight ? fn(&m, err)
+                      : fail(err, ERR_NOMEM, "no memory for names of tensors");
     }
     return st;
 }
 
 /* ---- sections ---- */
 
-enum status section_along(const struct module *m, struct packed *p, enum section_role role,
-                          const struct raw_tensor *raw, uint64_t per_unit, uint64_t unit_bytes,
-                          struct error *err)
+enum status section_along(const struct module *m, struct packed *p,
+                          enum section_role role, const struct raw_tensor *raw,
+                          uint64_t per_unit, uint64_t unit_bytes, struct error *err)
 {
     const uint64_t elements = p->rows * p->cols;
     const uint64_t n_units = elements / per_unit + (elements % per_unit != 0);
 
     if (raw->t->n_bytes != n_units * unit_bytes)
-        return module_misfit(m, raw, err, "%" PRIu64 " bytes expected for %" PRIu64 " x %" PRIu64
-                                          " weights",
+        return module_misfit(m, raw, err,
+                             "%" PRIu64 " bytes expected for %" PRIu64 " x %" PRIu64
+                             " weights",
                              n_units * unit_bytes, p->rows, p->cols);
     p->sections[role] = (struct section){
         .raw = raw, .per_unit = per_unit, .unit_bytes = unit_bytes, .n_units = n_units};
     return OK;
 }
 
-enum status section_across(const struct module *m, struct packed *p, enum section_role role,
-                           const struct raw_tensor *raw, uint64_t n_lines, uint64_t per_unit,
-                           uint64_t unit_bytes, struct error *err)
+enum status section_across(const struct module *m, struct packed *p,
+                           enum section_role role, const struct raw_tensor *raw,
+                           uint64_t n_lines, uint64_t per_unit, uint64_t unit_bytes,
+                           struct error *err)
 {
     const uint64_t n_units = (p->rows + per_unit - 1) / per_unit;
 
     if (raw->t->n_bytes != n_lines * n_units * unit_bytes)
-        return module_misfit(m, raw, err, "%" PRIu64 " lines of %" PRIu64 " bytes expected",
-                             n_lines, n_units * unit_bytes);
+        return module_misfit(m, raw, err,
+                             "%" PRIu64 " lines of %" PRIu64 " bytes expected", n_lines,
+                             n_units * unit_bytes);
     p->sections[role] = (struct section){.raw = raw,
                                          .across = true,
                                          .per_unit = per_unit,
@@ -270,8 +280,9 @@ enum status section_across(const struct module *m, struct packed *p, enum sectio
     return OK;
 }
 
-enum status packed_add(const struct module *m, const struct packed *p, const uint64_t *dims,
-                       int n_dims, const char *type, enum block_type exact, struct error *err)
+enum status packed_add(const struct module *m, const struct packed *p,
+                       const uint64_t *dims, int n_dims, const char *type,
+                       enum block_type exact, struct error *err)
 {
     struct packed *kept = arena_alloc(&m->cp->arena, sizeof(*kept));
     struct source_tensor *t = catalogue_add(m->cp, m->weight);
@@ -312,7 +323,8 @@ enum status packed_look(const struct packed *p, uint64_t first, uint64_t n, void
     scales.sections[CODES].raw = NULL;
     *raw = malloc(packed_fetch_bytes(&t, first, n) + 1);
     if (!*raw)
-        return fail(err, ERR_NOMEM, "%s: no memory for its scales", p->sections[CODES].raw->t->name);
+        return fail(err, ERR_NOMEM, "%s: no memory for its scales",
+                    p->sections[CODES].raw->t->name);
     st = packed_fetch(&t, first, n, *raw, err);
     open_windows(&scales, &(struct fetched){first, n, *raw}, windows);
     return st;
@@ -325,4 +337,21 @@ uint64_t packed_config_u64(const json_t *object, const char *key, uint64_t other
     return json_is_integer(value) && json_integer_value(value) >= 0
                ? (uint64_t)json_integer_value(value)
                : otherwise;
+}
+
+/* ---- what integer formats share ---- */
+
+unsigned packed_string_code(const struct packed *p, const struct window *windows,
+                            uint64_t row, uint64_t col)
+{
+    return packed_code(window_element(p, windows, CODES, row * p->cols), col, p->bits);
+}
+
+float packed_group_scale(const struct packed *p, const struct window *windows,
+                         enum section_role role, uint64_t row, uint64_t group)
+{
+    const struct section *s = &p->sections[role];
+    const uint8_t *at = window_element(p, windows, role, row * p->cols);
+
+    return packed_number(s, at + group * (dtype_bits(s->raw->t->dtype) / 8));
 }

@@ -22,8 +22,8 @@ struct section {
     bool across;                  /* columns */
     uint64_t per_unit;            /* elements (along) or rows (across) a unit */
     uint64_t unit_bytes;
-    uint64_t n_units;             /* along: in all; across: a line */
-    uint64_t n_lines;             /* across */
+    uint64_t n_units; /* along: in all; across: a line */
+    uint64_t n_lines; /* across */
 };
 
 /* What fetch() read of one section. */
@@ -34,15 +34,15 @@ struct window {
 
 struct packed;
 
-typedef void packed_row(const struct packed *p, const struct window *windows, uint64_t row,
-                        void *out);
+typedef void packed_row(const struct packed *p, const struct window *windows,
+                        uint64_t row, void *out);
 
 struct packed {
     const char *found; /* the codes' own name */
     uint64_t rows, cols;
     struct section sections[N_SECTIONS];
-    packed_row *decode;  /* to cols floats */
-    packed_row *repack;  /* to a row of the exact type's blocks; NULL */
+    packed_row *decode; /* to cols floats */
+    packed_row *repack; /* to a row of the exact type's blocks; NULL */
     /* For integer codes: the unsigned code of one weight, and what a group of columns makes of
      * codes: weight = scale * code + bias. */
     unsigned (*code)(const struct packed *p, const struct window *windows, uint64_t row,
@@ -58,7 +58,8 @@ struct packed {
     float global;        /* one more scale for the whole tensor */
     bool divides;        /* by it, instead of multiplying */
     const float *book;   /* code book of 16 (bitsandbytes) */
-    const float *nested_book;   /* 256, for scales that are themselves quantized; else NULL */
+    const float
+        *nested_book; /* 256, for scales that are themselves quantized; else NULL */
     float nested_offset;
     uint64_t nested_block;
 };
@@ -91,6 +92,13 @@ static inline float packed_number(const struct section *s, const uint8_t *p)
     return x;
 }
 
+/* Code `col` of a row that is one bit string. */
+unsigned packed_string_code(const struct packed *p, const struct window *windows,
+                            uint64_t row, uint64_t col);
+/* Number `group` of the row's run of numbers in a section along rows. */
+float packed_group_scale(const struct packed *p, const struct window *windows,
+                         enum section_role role, uint64_t row, uint64_t group);
+
 /* ---- making one ---- */
 
 /* A module in hand: its path ("layers.3.mlp.up_proj") and the stored tensors that begin so. */
@@ -121,10 +129,12 @@ module_misfit(const struct module *m, const struct raw_tensor *raw, struct error
  * units. They check that the raw tensor is as large as that. */
 MUST_CHECK enum status section_along(const struct module *m, struct packed *p,
                                      enum section_role role, const struct raw_tensor *raw,
-                                     uint64_t per_unit, uint64_t unit_bytes, struct error *err);
+                                     uint64_t per_unit, uint64_t unit_bytes,
+                                     struct error *err);
 MUST_CHECK enum status section_across(const struct module *m, struct packed *p,
-                                      enum section_role role, const struct raw_tensor *raw,
-                                      uint64_t n_lines, uint64_t per_unit, uint64_t unit_bytes,
+                                      enum section_role role,
+                                      const struct raw_tensor *raw, uint64_t n_lines,
+                                      uint64_t per_unit, uint64_t unit_bytes,
                                       struct error *err);
 
 /* Add the source tensor: p (copied) provides its rows. `dims` are the weight's; `type` for people;
@@ -145,8 +155,9 @@ bool packed_fits_f16(float x);
 
 /* Read everything but the codes of rows [first, first + n) into *raw (owned, free) and open
  * windows on it: for looking at scales. */
-MUST_CHECK enum status packed_look(const struct packed *p, uint64_t first, uint64_t n, void **raw,
-                                   struct window windows[N_SECTIONS], struct error *err);
+MUST_CHECK enum status packed_look(const struct packed *p, uint64_t first, uint64_t n,
+                                   void **raw, struct window windows[N_SECTIONS],
+                                   struct error *err);
 
 /* ---- the formats; each looks for its modules and adds them ---- */
 
@@ -154,21 +165,24 @@ MUST_CHECK enum status compressed_claim(struct checkpoint *cp, const json_t *con
                                         struct error *err);
 MUST_CHECK enum status float8_claim(struct checkpoint *cp, const json_t *config,
                                     struct error *err);
-MUST_CHECK enum status gptq_claim(struct checkpoint *cp, const json_t *config, struct error *err);
-MUST_CHECK enum status awq_claim(struct checkpoint *cp, const json_t *config, struct error *err);
+MUST_CHECK enum status gptq_claim(struct checkpoint *cp, const json_t *config,
+                                  struct error *err);
+MUST_CHECK enum status awq_claim(struct checkpoint *cp, const json_t *config,
+                                 struct error *err);
 MUST_CHECK enum status bitsandbytes_claim(struct checkpoint *cp, const json_t *config,
                                           struct error *err);
-MUST_CHECK enum status mlx_claim(struct checkpoint *cp, const json_t *config, struct error *err);
+MUST_CHECK enum status mlx_claim(struct checkpoint *cp, const json_t *config,
+                                 struct error *err);
 MUST_CHECK enum status modelopt_claim(struct checkpoint *cp, const json_t *config,
                                       struct error *err);
 MUST_CHECK enum status mobile_claim(struct checkpoint *cp, const json_t *config,
                                     struct error *err);
 
 /* Call fn for every module that has a stored tensor path + suffix, in canonical order. */
-MUST_CHECK enum status module_each(struct checkpoint *cp, const json_t *quantization,
-                                   const char *suffix,
-                                   enum status (*fn)(const struct module *m, struct error *err),
-                                   struct error *err);
+MUST_CHECK enum status
+module_each(struct checkpoint *cp, const json_t *quantization, const char *suffix,
+            enum status (*fn)(const struct module *m, struct error *err),
+            struct error *err);
 
 /* A scale grid over codes of one whole byte (int8 or fp8): scale [1], [out], [out, 1] or
  * [ceil(out / block_rows), ceil(in / block_cols)]. */
@@ -178,8 +192,8 @@ MUST_CHECK enum status grid_add(const struct module *m, const struct raw_tensor 
 
 /* FP4 codes, two a byte, the even one low; a scale (E4M3, or E8M0 in U8) per `group` columns. */
 MUST_CHECK enum status fp4_add(const struct module *m, const struct raw_tensor *codes,
-                               const struct raw_tensor *scale, uint64_t group, float global,
-                               bool divides, struct error *err);
+                               const struct raw_tensor *scale, uint64_t group,
+                               float global, bool divides, struct error *err);
 
 /* An integer member of a JSON object, or `otherwise`. */
 uint64_t packed_config_u64(const json_t *object, const char *key, uint64_t otherwise);

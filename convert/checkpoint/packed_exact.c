@@ -14,8 +14,8 @@
 
 enum { BLOCK = 32, LOOK_ROWS = 64 };
 
-static void repack_nibbles(const struct packed *p, const struct window *windows, uint64_t row,
-                           uint64_t first, uint8_t out[BLOCK / 2])
+static void repack_nibbles(const struct packed *p, const struct window *windows,
+                           uint64_t row, uint64_t first, uint8_t out[BLOCK / 2])
 {
     for (uint64_t i = 0; i < BLOCK / 2; i++) {
         const unsigned low = p->code(p, windows, row, first + i);
@@ -25,8 +25,8 @@ static void repack_nibbles(const struct packed *p, const struct window *windows,
     }
 }
 
-static void repack_q4_0(const struct packed *p, const struct window *windows, uint64_t row,
-                        void *out)
+static void repack_q4_0(const struct packed *p, const struct window *windows,
+                        uint64_t row, void *out)
 {
     struct q4_0 *blocks = out;
 
@@ -41,8 +41,8 @@ static void repack_q4_0(const struct packed *p, const struct window *windows, ui
     }
 }
 
-static void repack_q4_1(const struct packed *p, const struct window *windows, uint64_t row,
-                        void *out)
+static void repack_q4_1(const struct packed *p, const struct window *windows,
+                        uint64_t row, void *out)
 {
     struct q4_1 *blocks = out;
 
@@ -79,15 +79,16 @@ static void look_at(const struct packed *p, const struct window *windows, uint64
     }
 }
 
-enum status packed_find_exact(struct packed *p, const char *weight, enum block_type *exact,
-                              struct error *err)
+enum status packed_find_exact(struct packed *p, const char *weight,
+                              enum block_type *exact, struct error *err)
 {
     struct finding found = {true, true, true};
     enum status st = OK;
 
     *exact = TYPE_F32;
     p->repack = NULL;
-    if (p->bits != 4 || p->sections[GROUPS].raw || p->group % BLOCK != 0 || p->cols % BLOCK != 0)
+    if (p->bits != 4 || p->sections[GROUPS].raw || p->group % BLOCK != 0 ||
+        p->cols % BLOCK != 0)
         return OK;
     for (uint64_t row = 0; row < p->rows && st == OK; row += LOOK_ROWS) {
         const uint64_t n = p->rows - row < LOOK_ROWS ? p->rows - row : LOOK_ROWS;
@@ -102,7 +103,8 @@ enum status packed_find_exact(struct packed *p, const char *weight, enum block_t
     if (st != OK)
         return st;
     if (!found.scales_fit)
-        log_warn("%s: a scale is not representable in f16; the tensor is decoded and rounded anew",
+        log_warn("%s: a scale is not representable in f16; the tensor is decoded and "
+                 "rounded anew",
                  weight);
     else if (found.centred)
         *exact = TYPE_Q4_0;
