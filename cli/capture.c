@@ -42,8 +42,8 @@ static struct capture_array *add(struct capture *capture, const char *name, size
     return array;
 }
 
-void capture_rows(struct capture *capture, const char *name, uint32_t position, size_t n_rows,
-                  size_t n_cols, const float *x)
+void capture_rows(struct capture *capture, const char *name, uint32_t position,
+                  size_t n_rows, size_t n_cols, const float *x)
 {
     struct capture_array *array = find(capture, name);
 
@@ -63,7 +63,8 @@ void capture_event(void *arg, const struct tap_event *event)
 
     if (strcmp(event->what, "hidden") == 0) {
         (void)snprintf(name, sizeof(name), "hidden.%d", event->layer);
-        capture_rows(capture, name, event->position, event->n_rows, event->n_cols, event->x);
+        capture_rows(capture, name, event->position, event->n_rows, event->n_cols,
+                     event->x);
     }
     for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
         if (strcmp(event->what, kept[i]) == 0)
@@ -87,8 +88,8 @@ static struct safetensors_item item(const struct capture_array *array, size_t n_
     return out;
 }
 
-enum status capture_write(const struct capture *capture, const char *path, size_t n_ple, bool force,
-                          struct error *err)
+enum status capture_write(const struct capture *capture, const char *path, size_t n_ple,
+                          bool force, struct error *err)
 {
     struct safetensors_item *items = calloc(capture->n_arrays + 1, sizeof(*items));
     size_t n = 0;

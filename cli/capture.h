@@ -21,12 +21,12 @@ struct capture {
     size_t n_arrays, room;
     int32_t *greedy; /* owned; NULL: none */
     size_t n_greedy;
-    bool is_short;   /* an allocation failed on the way */
+    bool is_short; /* an allocation failed on the way */
 };
 
 /* Put n_rows of `name` at `position`; made on first sight, n_positions long. */
-void capture_rows(struct capture *capture, const char *name, uint32_t position, size_t n_rows,
-                  size_t n_cols, const float *x);
+void capture_rows(struct capture *capture, const char *name, uint32_t position,
+                  size_t n_rows, size_t n_cols, const float *x);
 
 /* A tap: keeps embed, ple, every hidden and final_norm. */
 void capture_event(void *capture, const struct tap_event *event);
@@ -35,8 +35,8 @@ void capture_event(void *capture, const struct tap_event *event);
 const struct capture_array *capture_find(const struct capture *capture, const char *name);
 
 /* Write all arrays; "ple" as {positions, layers, width} for a width of n_ple. */
-MUST_CHECK enum status capture_write(const struct capture *capture, const char *path, size_t n_ple,
-                                     bool force, struct error *err);
+MUST_CHECK enum status capture_write(const struct capture *capture, const char *path,
+                                     size_t n_ple, bool force, struct error *err);
 void capture_free(struct capture *capture);
 
 #endif

@@ -43,8 +43,8 @@ static void keep_last(void *arg, uint32_t position, size_t n_rows, const float *
     memcpy(f->last, logits + (n_rows - 1) * f->n_vocab, f->n_vocab * sizeof(*f->last));
 }
 
-static enum status follow(struct runtime *rt, struct sequence *seq, struct capture *capture,
-                          size_t n, struct error *err)
+static enum status follow(struct runtime *rt, struct sequence *seq,
+                          struct capture *capture, size_t n, struct error *err)
 {
     const struct capture_array *logits = capture_find(capture, "logits");
     struct follower f = {.n_vocab = runtime_facts(rt)->n_vocab};
@@ -88,7 +88,8 @@ static enum status evaluate(const struct logits_call *call, struct runtime *rt,
     return st == OK ? follow(rt, seq, capture, (size_t)call->n_greedy, err) : st;
 }
 
-static enum status work(const struct logits_call *call, const struct ui *ui, struct error *err)
+static enum status work(const struct logits_call *call, const struct ui *ui,
+                        struct error *err)
 {
     struct capture capture = {0};
     struct model *model = NULL;
@@ -102,11 +103,13 @@ static enum status work(const struct logits_call *call, const struct ui *ui, str
     if (st == OK && (st = runtime_open(model, &call->runtime, &rt, err)) != OK)
         (void)fail_at(err, call->model);
     if (st == OK)
-        st = sequence_new(rt, (uint32_t)(capture.n_positions + (size_t)call->n_greedy), &seq, err);
+        st = sequence_new(rt, (uint32_t)(capture.n_positions + (size_t)call->n_greedy),
+                          &seq, err);
     if (st == OK)
         st = evaluate(call, rt, seq, ids, capture.n_positions, &capture, err);
     if (st == OK)
-        st = capture_write(&capture, call->out, runtime_facts(rt)->n_ple, call->force, err);
+        st = capture_write(&capture, call->out, runtime_facts(rt)->n_ple, call->force,
+                           err);
     if (st == OK && ui->json)
         st = ui_json(json_pack("{s:s, s:I, s:I}", "path", call->out, "tokens",
                                (json_int_t)capture.n_positions, "tensors",
@@ -125,12 +128,13 @@ int cmd_logits(int argc, char **argv)
     struct logits_call call = {0};
     int arithmetic = 0;
     const struct option options[] = {
-        {"ids", 0, OPTION_TEXT, &call.ids, "FILE", "token ids, by spaces or commas; - is stdin"},
+        {"ids", 0, OPTION_TEXT, &call.ids, "FILE",
+         "token ids, by spaces or commas; - is stdin"},
         {"output", 'o', OPTION_TEXT, &call.out, "OUT.safetensors", "where to write"},
         {"hidden", 0, OPTION_FLAG, &call.hidden, NULL,
          "add embed, ple, the output of every layer and of the final norm"},
-        {"greedy", 0, OPTION_INT, &call.n_greedy, "N", "add N tokens of greedy continuation", 0,
-         1 << 20},
+        {"greedy", 0, OPTION_INT, &call.n_greedy, "N",
+         "add N tokens of greedy continuation", 0, 1 << 20},
         {"arithmetic", 0, OPTION_CHOICE, &arithmetic, "f32|fast",
          "decode weights exactly, or round activations to 8 bits as `run` does (f32)"},
         {"force", 'f', OPTION_FLAG, &call.force, NULL, "overwrite"},
@@ -140,8 +144,10 @@ int cmd_logits(int argc, char **argv)
         .name = "logits",
         .operands = "MODEL --ids FILE -o OUT.safetensors",
         .summary = "Logits of every position, and what the layers computed on the way.",
-        .examples = "  carat tokenize model.gguf -p Hello | carat logits model.gguf --ids - -o out.safetensors\n"
-                    "  carat logits checkpoint/ --ids ids.txt --hidden --greedy 24 -o out.safetensors\n",
+        .examples = "  carat tokenize model.gguf -p Hello | carat logits model.gguf "
+                    "--ids - -o out.safetensors\n"
+                    "  carat logits checkpoint/ --ids ids.txt --hidden --greedy 24 -o "
+                    "out.safetensors\n",
         .options = options,
         .min_operands = 1,
         .max_operands = 1,
@@ -154,7 +160,8 @@ int cmd_logits(int argc, char **argv)
     if (!args_parse(&verb, argc, argv, &args, &code))
         return code;
     if (!call.ids || !call.out)
-        return args_refuse(&verb, "%s is missing", call.ids ? "--output FILE" : "--ids FILE");
+        return args_refuse(&verb, "%s is missing",
+                           call.ids ? "--output FILE" : "--ids FILE");
     ui_begin(&ui, &verb, &args);
     call.model = args.operands[0];
     call.runtime.arithmetic = arithmetic ? ARITH_FAST : ARITH_F32;

@@ -45,19 +45,23 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static enum status open_drafter(const struct run_call *call, struct talker *t, struct error *err)
+static enum status open_drafter(const struct run_call *call, struct talker *t,
+                                struct error *err)
 {
-    enum status st = convert_open_model(call->draft, &(struct source_options){0}, &t->draft_model,
-                                        err);
+    enum status st = convert_open_model(call->draft, &(struct source_options){0},
+                                        &t->draft_model, err);
 
-    if (st == OK && (st = runtime_open(t->draft_model, &call->runtime, &t->draft_rt, err)) != OK)
+    if (st == OK &&
+        (st = runtime_open(t->draft_model, &call->runtime, &t->draft_rt, err)) != OK)
         (void)fail_at(err, call->draft);
     return st == OK ? drafter_new(t->draft_rt, t->rt, &t->drafter, err) : st;
 }
 
-static enum status open_talker(const struct run_call *call, struct talker *t, struct error *err)
+static enum status open_talker(const struct run_call *call, struct talker *t,
+                               struct error *err)
 {
-    enum status st = convert_open_model(call->model, &(struct source_options){0}, &t->model, err);
+    enum status st =
+        convert_open_model(call->model, &(struct source_options){0}, &t->model, err);
 
     if (st != OK)
         return st;
@@ -65,7 +69,8 @@ static enum status open_talker(const struct run_call *call, struct talker *t, st
         (st = runtime_open(t->model, &call->runtime, &t->rt, err)) != OK)
         return fail_at(err, call->model);
     if (!runtime_facts(t->rt)->is_causal)
-        return fail(err, ERR_USAGE, "%s: a %s model does not generate text (see carat embed)",
+        return fail(err, ERR_USAGE,
+                    "%s: a %s model does not generate text (see carat embed)",
                     call->model, runtime_facts(t->rt)->architecture);
     return call->draft ? open_drafter(call, t, err) : OK;
 }
@@ -82,7 +87,8 @@ static void close_talker(struct talker *t)
 }
 
 /* The context asked for; else enough for this prompt and its answer. */
-static uint32_t context_for(const struct run_call *call, const struct talker *t, size_t n_prompt)
+static uint32_t context_for(const struct run_call *call, const struct talker *t,
+                            size_t n_prompt)
 {
     uint64_t most = runtime_facts(t->rt)->context_length;
     uint64_t wanted = n_prompt + (uint64_t)call->n_predict;
@@ -95,7 +101,8 @@ static uint32_t context_for(const struct run_call *call, const struct talker *t,
 /* Ids the model's maker says must never be drawn; owned by the caller. */
 static int32_t *banned_ids(const struct gguf_meta *meta, size_t *n)
 {
-    const struct gguf_value *value = gguf_meta_find(meta, "tokenizer.ggml.suppress_tokens");
+    const struct gguf_value *value =
+        gguf_meta_find(meta, "tokenizer.ggml.suppress_tokens");
     int32_t *ids = NULL;
 
     *n = 0;
@@ -107,7 +114,8 @@ static int32_t *banned_ids(const struct gguf_meta *meta, size_t *n)
 }
 
 /* What the options leave open is what the model's maker recommends. */
-static struct sampler sampler_for(const struct run_call *call, const struct gguf_meta *meta)
+static struct sampler sampler_for(const struct run_call *call,
+                                  const struct gguf_meta *meta)
 {
     const struct gguf_value *top_k = gguf_meta_find(meta, "general.sampling.top_k");
     const struct gguf_value *top_p = gguf_meta_find(meta, "general.sampling.top_p");
@@ -124,7 +132,8 @@ static struct sampler sampler_for(const struct run_call *call, const struct gguf
     return s;
 }
 
-static void show(const struct ui *ui, const struct talker *t, struct outcome *outcome, int32_t id)
+static void show(const struct ui *ui, const struct talker *t, struct outcome *outcome,
+                 int32_t id)
 {
     size_t n;
     const char *piece = tokenizer_piece(t->tok, id, false, &n);
@@ -137,8 +146,9 @@ static void show(const struct ui *ui, const struct talker *t, struct outcome *ou
     fflush(stdout);
 }
 
-static enum status generate(const struct run_call *call, const struct ui *ui, struct talker *t,
-                            struct generation *gen, struct outcome *outcome, struct error *err)
+static enum status generate(const struct run_call *call, const struct ui *ui,
+                            struct talker *t, struct generation *gen,
+                            struct outcome *outcome, struct error *err)
 {
     const double begin = now();
     enum status st = OK;
@@ -165,8 +175,9 @@ static enum status generate(const struct run_call *call, const struct ui *ui, st
     return st;
 }
 
-static enum status talk(const struct run_call *call, const struct ui *ui, struct talker *t,
-                        const int32_t *ids, struct outcome *outcome, struct error *err)
+static enum status talk(const struct run_call *call, const struct ui *ui,
+                        struct talker *t, const int32_t *ids, struct outcome *outcome,
+                        struct error *err)
 {
     struct generation_options options = {.sampler = sampler_for(call, t->model->meta),
                                          .drafter = t->drafter,
@@ -199,17 +210,23 @@ static void note(struct ui *ui, const struct outcome *o)
 {
     printf("\n");
     fflush(stdout);
-    ui_note(ui, "%zu prompt tokens at %.1f a second, %zu tokens at %.1f a second, stopped at %s",
-            o->n_prompt, rate((double)o->n_prompt, o->prompt_seconds), o->n_tokens,
-            rate((double)o->n_tokens, o->seconds),
-            o->stop[0] == 'e' ? "an end token" : o->stop[0] == 'l' ? "the limit" : "a full context");
+    ui_note(
+        ui,
+        "%zu prompt tokens at %.1f a second, %zu tokens at %.1f a second, stopped at %s",
+        o->n_prompt, rate((double)o->n_prompt, o->prompt_seconds), o->n_tokens,
+        rate((double)o->n_tokens, o->seconds),
+        o->stop[0] == 'e'   ? "an end token"
+        : o->stop[0] == 'l' ? "the limit"
+                            : "a full context");
     if (o->counts.n_guessed > 0)
         ui_note(ui, "%llu of %llu guesses came true, %llu passes",
-                (unsigned long long)o->counts.n_accepted, (unsigned long long)o->counts.n_guessed,
+                (unsigned long long)o->counts.n_accepted,
+                (unsigned long long)o->counts.n_guessed,
                 (unsigned long long)o->counts.n_steps);
 }
 
-static enum status print_json(const struct talker *t, const struct outcome *o, struct error *err)
+static enum status print_json(const struct talker *t, const struct outcome *o,
+                              struct error *err)
 {
     size_t n_ids = json_array_size(o->ids), n = 0;
     int32_t *ids = calloc(n_ids + 1, sizeof(*ids));
@@ -223,11 +240,12 @@ static enum status print_json(const struct talker *t, const struct outcome *o, s
     if (st == OK)
         st = ui_json(json_pack("{s:o, s:O, s:s, s:I, s:o, s:o, s:I, s:I}", "text",
                                ui_json_text(text, n), "tokens", o->ids, "stop", o->stop,
-                               "prompt_tokens", (json_int_t)o->n_prompt, "prompt_per_second",
+                               "prompt_tokens", (json_int_t)o->n_prompt,
+                               "prompt_per_second",
                                ui_json_real(rate((double)o->n_prompt, o->prompt_seconds)),
                                "tokens_per_second",
-                               ui_json_real(rate((double)o->n_tokens, o->seconds)), "guessed",
-                               (json_int_t)o->counts.n_guessed, "accepted",
+                               ui_json_real(rate((double)o->n_tokens, o->seconds)),
+                               "guessed", (json_int_t)o->counts.n_guessed, "accepted",
                                (json_int_t)o->counts.n_accepted),
                      err);
     free(text);
@@ -243,8 +261,8 @@ static enum status work(const struct run_call *call, struct ui *ui, struct error
     enum status st = open_talker(call, &talker, err);
 
     if (st == OK)
-        st = prompt_encode(&call->prompt, talker.tok, talker.model->meta, &ids, &outcome.n_prompt,
-                           err);
+        st = prompt_encode(&call->prompt, talker.tok, talker.model->meta, &ids,
+                           &outcome.n_prompt, err);
     if (st == OK)
         st = talk(call, ui, &talker, ids, &outcome, err);
     if (st == OK && ui->json)
@@ -264,25 +282,30 @@ int cmd_run(int argc, char **argv)
     struct run_call call = {.n_predict = 256, .n_guesses = 4, .top_k = -1, .top_p = -1.0};
     int arithmetic = 0;
     const struct option options[] = {
-        {"prompt", 'p', OPTION_TEXT, &call.prompt.text, "TEXT", "go on from this (default: stdin)"},
+        {"prompt", 'p', OPTION_TEXT, &call.prompt.text, "TEXT",
+         "go on from this (default: stdin)"},
         {"chat", 0, OPTION_FLAG, &call.prompt.is_chat, NULL,
          "the prompt is a user's turn, rendered by the model's template"},
-        {"system", 0, OPTION_TEXT, &call.prompt.system, "TEXT", "with --chat: the system turn"},
-        {"think", 0, OPTION_FLAG, &call.prompt.thinking, NULL, "with --chat: think first"},
-        {"n-predict", 'n', OPTION_INT, &call.n_predict, "N", "at most this many tokens (256)", 1,
-         1 << 24},
-        {"temp", 0, OPTION_REAL, &call.temperature, "T", "sample at this temperature (0: greedy)",
-         0, 100},
+        {"system", 0, OPTION_TEXT, &call.prompt.system, "TEXT",
+         "with --chat: the system turn"},
+        {"think", 0, OPTION_FLAG, &call.prompt.thinking, NULL,
+         "with --chat: think first"},
+        {"n-predict", 'n', OPTION_INT, &call.n_predict, "N",
+         "at most this many tokens (256)", 1, 1 << 24},
+        {"temp", 0, OPTION_REAL, &call.temperature, "T",
+         "sample at this temperature (0: greedy)", 0, 100},
         {"top-k", 0, OPTION_INT, &call.top_k, "K",
          "draw from the K likeliest; 0 is all (as the model says, else 0)", 0, 1 << 24},
         {"top-p", 0, OPTION_REAL, &call.top_p, "P",
          "draw from the likeliest that make up P (as the model says, else 1)", 0, 1},
         {"min-p", 0, OPTION_REAL, &call.min_p, "P",
          "draw from those at least P times as likely as the first (0)", 0, 1},
-        {"ctx", 'c', OPTION_INT, &call.n_ctx, "N", "positions of the context (what is needed)", 1,
-         1 << 24},
-        {"draft", 0, OPTION_TEXT, &call.draft, "DRAFTER", "guess ahead with this small model"},
-        {"guesses", 0, OPTION_INT, &call.n_guesses, "N", "tokens to guess at once (4)", 1, 63},
+        {"ctx", 'c', OPTION_INT, &call.n_ctx, "N",
+         "positions of the context (what is needed)", 1, 1 << 24},
+        {"draft", 0, OPTION_TEXT, &call.draft, "DRAFTER",
+         "guess ahead with this small model"},
+        {"guesses", 0, OPTION_INT, &call.n_guesses, "N", "tokens to guess at once (4)", 1,
+         63},
         {"arithmetic", 0, OPTION_CHOICE, &arithmetic, "fast|f32",
          "round activations to 8 bits, or decode weights exactly (fast)"},
         {"ple-in-memory", 0, OPTION_FLAG, &call.runtime.ple_in_memory, NULL,
@@ -293,9 +316,10 @@ int cmd_run(int argc, char **argv)
         .name = "run",
         .operands = "MODEL [-p TEXT]",
         .summary = "Generate: tokens appear as they are drawn, figures follow on stderr.",
-        .examples = "  carat run model.gguf -p 'The capital of France is'\n"
-                    "  carat run model.gguf --chat -p 'Why is the sky blue?' --temp 1\n"
-                    "  carat run model.gguf --draft assistant.gguf --chat < question.txt\n",
+        .examples =
+            "  carat run model.gguf -p 'The capital of France is'\n"
+            "  carat run model.gguf --chat -p 'Why is the sky blue?' --temp 1\n"
+            "  carat run model.gguf --draft assistant.gguf --chat < question.txt\n",
         .options = options,
         .min_operands = 1,
         .max_operands = 1,

@@ -20,9 +20,10 @@ static json_t *conversation(const struct prompt *prompt, const char *text, size_
     json_t *messages = json_array();
 
     if (prompt->system)
-        json_array_append_new(messages, json_pack("{s:s, s:s}", "role", "system", "content",
-                                                  prompt->system));
-    json_array_append_new(messages, json_pack("{s:s, s:s%}", "role", "user", "content", text, n));
+        json_array_append_new(messages, json_pack("{s:s, s:s}", "role", "system",
+                                                  "content", prompt->system));
+    json_array_append_new(messages,
+                          json_pack("{s:s, s:s%}", "role", "user", "content", text, n));
     return messages;
 }
 
@@ -30,7 +31,8 @@ static enum status render(const struct prompt *prompt, const struct gguf_meta *m
                           const char *text, size_t n, char **out, struct error *err)
 {
     json_t *messages = conversation(prompt, text, trimmed(text, n));
-    const struct chat_options options = {.answer_next = true, .thinking = prompt->thinking};
+    const struct chat_options options = {.answer_next = true,
+                                         .thinking = prompt->thinking};
     enum status st;
 
     if (json_array_size(messages) != (prompt->system ? 2 : 1))
@@ -60,7 +62,8 @@ enum status prompt_encode(const struct prompt *prompt, const struct tokenizer *t
         n = rendered ? strlen(rendered) : 0;
     }
     if (st == OK)
-        st = tokenizer_encode(tok, text, n, TOKENIZE_SPECIAL | TOKENIZE_BOS, ids, n_ids, err);
+        st = tokenizer_encode(tok, text, n, TOKENIZE_SPECIAL | TOKENIZE_BOS, ids, n_ids,
+                              err);
     free(typed);
     free(rendered);
     if (st == OK && *n_ids == 0) {

@@ -16,8 +16,9 @@ struct prompt {
 
 /* *ids is owned by the caller; at least one. ERR_USAGE when there is nothing to say, and when the
  * template refuses. */
-MUST_CHECK enum status prompt_encode(const struct prompt *prompt, const struct tokenizer *tok,
-                                     const struct gguf_meta *meta, int32_t **ids, size_t *n,
-                                     struct error *err);
+MUST_CHECK enum status prompt_encode(const struct prompt *prompt,
+                                     const struct tokenizer *tok,
+                                     const struct gguf_meta *meta, int32_t **ids,
+                                     size_t *n, struct error *err);
 
 #endif

@@ -9,14 +9,15 @@
  */
 #include "runtime/pass.h"
 
-static void rotate(const struct pass *p, const struct layer_facts *layer, size_t n_heads, float *x)
+static void rotate(const struct pass *p, const struct layer_facts *layer, size_t n_heads,
+                   float *x)
 {
     kernels_rope(p->rt->kernels, x, p->n, n_heads, layer->head_dim, p->cos[layer->rope],
                  p->sin[layer->rope]);
 }
 
-static void norm_heads(const struct pass *p, const struct layer_facts *layer, size_t n_heads,
-                       const float *weight, float *x)
+static void norm_heads(const struct pass *p, const struct layer_facts *layer,
+                       size_t n_heads, const float *weight, float *x)
 {
     kernels_rms_norm(p->rt->kernels, x, weight, p->n * n_heads, layer->head_dim,
                      p->rt->config.eps, x);
@@ -104,6 +105,7 @@ void attention_step(struct pass *p, uint32_t i)
         make_keys_and_values(p, i);
     attend(p, i);
     pass_multiply(p, (int)i, &w->o, s->attended, s->branch);
-    kernels_rms_norm(k, s->branch, w->post_attention_norm, p->n, c->n_embd, c->eps, s->branch);
+    kernels_rms_norm(k, s->branch, w->post_attention_norm, p->n, c->n_embd, c->eps,
+                     s->branch);
     kernels_add(k, p->x, s->branch, p->n * c->n_embd);
 }

@@ -31,7 +31,8 @@ static enum status allocate_layer(struct sequence *seq, uint32_t i, struct error
     }
     if (kv->k && kv->v)
         return OK;
-    return fail(err, ERR_NOMEM, "no memory for keys and values of %u positions", seq->n_ctx);
+    return fail(err, ERR_NOMEM, "no memory for keys and values of %u positions",
+                seq->n_ctx);
 }
 
 enum status sequence_new(struct runtime *rt, uint32_t n_ctx, struct sequence **out,
@@ -47,7 +48,8 @@ enum status sequence_new(struct runtime *rt, uint32_t n_ctx, struct sequence **o
         return fail(err, ERR_NOMEM, "no memory for a sequence");
     seq->rt = rt;
     seq->n_ctx = n_ctx;
-    seq->max_batch = n_ctx < MAX_BATCH || !rt->config.family->is_causal ? n_ctx : MAX_BATCH;
+    seq->max_batch =
+        n_ctx < MAX_BATCH || !rt->config.family->is_causal ? n_ctx : MAX_BATCH;
     seq->layers = calloc(rt->config.n_layers, sizeof(*seq->layers));
     if (!seq->layers)
         st = fail(err, ERR_NOMEM, "no memory for a sequence");

@@ -16,6 +16,7 @@ static const struct family families[] = {
     {.architecture = "gemma4",
      .has_qk_norm = true,
      .has_value_norm = true,
+     .has_keys_for_values = true,
      .has_layer_scale = true,
      .has_partial_rope = true,
      .is_causal = true,
@@ -35,6 +36,7 @@ static const struct family families[] = {
     {.architecture = "diffusion-gemma",
      .has_qk_norm = true,
      .has_value_norm = true,
+     .has_keys_for_values = true,
      .has_layer_scale = true,
      .has_partial_rope = true,
      .is_causal = true,
@@ -92,22 +94,25 @@ static const struct gguf_value *lookup(const struct keys *keys, const char *key)
 
 static bool is_integer(enum gguf_type type)
 {
-    return type != GGUF_F32 && type != GGUF_F64 && type != GGUF_STRING && type != GGUF_ARRAY;
+    return type != GGUF_F32 && type != GGUF_F64 && type != GGUF_STRING &&
+           type != GGUF_ARRAY;
 }
 
 /* Element i of an integer key that is a scalar (the same for every i) or an array of n. */
-static enum status element(const struct keys *keys, const char *key, uint32_t i, uint32_t n,
-                           uint32_t min, uint32_t max, uint32_t *out)
+static enum status element(const struct keys *keys, const char *key, uint32_t i,
+                           uint32_t n, uint32_t min, uint32_t max, uint32_t *out)
 {
     const struct gguf_value *value = lookup(keys, key);
     bool is_array = value && value->type == GGUF_ARRAY;
     int64_t v;
 
     if (!value)
-        return fail(keys->err, ERR_CORRUPT, "%s: the key is missing", full_name(keys, key).text);
-    if (!is_integer(is_array ? value->element : value->type) || (is_array && value->count != n))
-        return fail(keys->err, ERR_CORRUPT, "%s: expected an integer%s", full_name(keys, key).text,
-                    n > 1 ? " or one a layer" : "");
+        return fail(keys->err, ERR_CORRUPT, "%s: the key is missing",
+                    full_name(keys, key).text);
+    if (!is_integer(is_array ? value->element : value->type) ||
+        (is_array && value->count != n))
+        return fail(keys->err, ERR_CORRUPT, "%s: expected an integer%s",
+                    full_name(keys, key).text, n > 1 ? " or one a layer" : "");
     v = gguf_value_int(value, is_array ? i : 0);
     if (v < (int64_t)min || v > (int64_t)max)
         return fail(keys->err, ERR_CORRUPT, "%s: %lld is not in %u .. %u",
@@ -116,15 +121,15 @@ static enum status element(const struct keys *keys, const char *key, uint32_t i,
     return OK;
 }
 
-static enum status integer(const struct keys *keys, const char *key, uint32_t min, uint32_t max,
-                           uint32_t *out)
+static enum status integer(const struct keys *keys, const char *key, uint32_t min,
+                           uint32_t max, uint32_t *out)
 {
     return element(keys, key, 0, 1, min, max, out);
 }
 
 /* As integer(), leaving *out alone when the key is missing. */
-static enum status optional_integer(const struct keys *keys, const char *key, uint32_t min,
-                                    uint32_t max, uint32_t *out)
+static enum status optional_integer(const struct keys *keys, const char *key,
+                                    uint32_t min, uint32_t max, uint32_t *out)
 {
     return lookup(keys, key) ? integer(keys, key, min, max, out) : OK;
 }
@@ -137,10 +142,12 @@ static enum status optional_real(const struct keys *keys, const char *key, float
     if (!value)
         return OK;
     if (value->type == GGUF_STRING || value->type == GGUF_ARRAY)
-        return fail(keys->err, ERR_CORRUPT, "%s: expected a number", full_name(keys, key).text);
+        return fail(keys->err, ERR_CORRUPT, "%s: expected a number",
+                    full_name(keys, key).text);
     v = gguf_value_real(value, 0);
     if (!isfinite(v) || v < 0.0 || v > 1e30)
-        return fail(keys->err, ERR_CORRUPT, "%s: %g makes no sense", full_name(keys, key).text, v);
+        return fail(keys->err, ERR_CORRUPT, "%s: %g makes no sense",
+                    full_name(keys, key).text, v);
     *out = (float)v;
     return OK;
 }
@@ -166,10 +173,11 @@ static enum status read_family(struct config *c, struct keys *keys)
     if (c->family)
         return OK;
     for (size_t i = 0; i < N_FAMILIES; i++)
-        used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", i ? ", " : "",
-                                 families[i].architecture);
-    return fail(keys->err, ERR_UNSUPPORTED, "architecture '%s' is not one this runtime runs (%s)",
-                architecture.text, known);
+        used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s",
+                                 i ? ", " : "", families[i].architecture);
+    return fail(keys->err, ERR_UNSUPPORTED,
+                "architecture '%s' is not one this runtime runs (%s)", architecture.text,
+                known);
 }
 
 static enum status read_widths(struct config *c, const struct keys *keys)
@@ -181,7 +189,8 @@ static enum status read_widths(struct config *c, const struct keys *keys)
         (st = integer(keys, "context_length", 1, INT32_MAX, &c->context_length)) != OK)
         return st;
     if (c->family->ple != PLE_NONE)
-        st = optional_integer(keys, "embedding_length_per_layer_input", 0, MAX_WIDTH, &c->n_ple);
+        st = optional_integer(keys, "embedding_length_per_layer_input", 0, MAX_WIDTH,
+                              &c->n_ple);
     if (st == OK && c->family->is_drafter)
         st = integer(keys, "embedding_length_out", 1, MAX_WIDTH, &c->n_embd_out);
     return st;
@@ -222,7 +231,8 @@ static enum status read_ropes(struct config *c, const struct keys *keys)
     enum status st;
 
     *global = (struct rope_facts){.base = 10000.0f, .factor = 1.0f};
-    if ((st = integer(keys, "attention.key_length", 2, MAX_WIDTH, &global->n_dims)) != OK ||
+    if ((st = integer(keys, "attention.key_length", 2, MAX_WIDTH, &global->n_dims)) !=
+            OK ||
         (st = optional_real(keys, "rope.freq_base", &global->base)) != OK)
         return st;
     *local = *global;
@@ -232,8 +242,9 @@ static enum status read_ropes(struct config *c, const struct keys *keys)
         if (strcmp(scaling.text, "linear") == 0)
             st = optional_real(keys, "rope.scaling.factor", &global->factor);
         else if (strcmp(scaling.text, "none") != 0)
-            st = fail(keys->err, ERR_UNSUPPORTED, "%s: rope scaling '%s' is not supported",
-                      full_name(keys, "rope.scaling.type").text, scaling.text);
+            st =
+                fail(keys->err, ERR_UNSUPPORTED, "%s: rope scaling '%s' is not supported",
+                     full_name(keys, "rope.scaling.type").text, scaling.text);
     }
     if (st != OK ||
         (st = optional_integer(keys, "attention.key_length_swa", 2, MAX_WIDTH,
@@ -241,11 +252,14 @@ static enum status read_ropes(struct config *c, const struct keys *keys)
         (st = optional_real(keys, "rope.freq_base_swa", &local->base)) != OK)
         return st;
     if (global->base <= 0.0f || local->base <= 0.0f || global->factor <= 0.0f)
-        return fail(keys->err, ERR_CORRUPT, "%s.rope: a base or factor of 0", keys->architecture);
+        return fail(keys->err, ERR_CORRUPT, "%s.rope: a base or factor of 0",
+                    keys->architecture);
     if (global->n_dims % 8 || local->n_dims % 8 || global->n_dims > MAX_HEAD ||
         local->n_dims > MAX_HEAD)
-        return fail(keys->err, ERR_UNSUPPORTED, "%s: heads %u and %u wide (at most %d, and whole "
-                    "eights)", keys->architecture, global->n_dims, local->n_dims, MAX_HEAD);
+        return fail(keys->err, ERR_UNSUPPORTED,
+                    "%s: heads %u and %u wide (at most %d, and whole "
+                    "eights)",
+                    keys->architecture, global->n_dims, local->n_dims, MAX_HEAD);
     return OK;
 }
 
@@ -275,8 +289,8 @@ static enum status check_lengths(const struct config *c, const struct keys *keys
     return OK;
 }
 
-static enum status is_local(const struct config *c, const struct keys *keys, uint32_t layer,
-                            bool *out)
+static enum status is_local(const struct config *c, const struct keys *keys,
+                            uint32_t layer, bool *out)
 {
     const char *key = "attention.sliding_window_pattern";
     uint32_t v = c->family->global_period;
@@ -319,20 +333,20 @@ static enum status read_layer(struct config *c, const struct keys *keys, uint32_
     bool local = false;
     enum status st = is_local(c, keys, i, &local);
 
-    if (st != OK ||
-        (st = element(keys, "attention.head_count", i, c->n_layers, 1, MAX_HEADS,
-                      &layer->n_heads)) != OK)
+    if (st != OK || (st = element(keys, "attention.head_count", i, c->n_layers, 1,
+                                  MAX_HEADS, &layer->n_heads)) != OK)
         return st;
     layer->n_kv_heads = layer->n_heads;
     if (lookup(keys, "attention.head_count_kv"))
         st = element(keys, "attention.head_count_kv", i, c->n_layers, 1, MAX_HEADS,
                      &layer->n_kv_heads);
-    if (st != OK || (st = element(keys, "feed_forward_length", i, c->n_layers, 1, MAX_WIDTH,
-                                  &layer->n_ff)) != OK)
+    if (st != OK || (st = element(keys, "feed_forward_length", i, c->n_layers, 1,
+                                  MAX_WIDTH, &layer->n_ff)) != OK)
         return st;
     if (layer->n_heads % layer->n_kv_heads != 0)
-        return fail(keys->err, ERR_CORRUPT, "layer %u: %u heads cannot share %u key heads", i,
-                    layer->n_heads, layer->n_kv_heads);
+        return fail(keys->err, ERR_CORRUPT,
+                    "layer %u: %u heads cannot share %u key heads", i, layer->n_heads,
+                    layer->n_kv_heads);
     layer->rope = local ? ROPE_LOCAL : ROPE_GLOBAL;
     layer->head_dim = c->rope[layer->rope].n_dims;
     layer->kv_layer = i;
@@ -345,24 +359,26 @@ static enum status read_layer(struct config *c, const struct keys *keys, uint32_
 static enum status share_kv(struct config *c, const struct keys *keys)
 {
     uint32_t n_shared = 0;
-    enum status st = optional_integer(keys, "attention.shared_kv_layers", 0, c->n_layers,
-                                      &n_shared);
+    enum status st =
+        optional_integer(keys, "attention.shared_kv_layers", 0, c->n_layers, &n_shared);
 
     if (st != OK)
         return st;
     c->n_own_kv = c->n_layers - n_shared;
     if (c->family->is_drafter)
-        return n_shared == c->n_layers ? OK
-                                       : fail(keys->err, ERR_CORRUPT,
-                                              "a drafter's layers must all share K and V");
+        return n_shared == c->n_layers
+                   ? OK
+                   : fail(keys->err, ERR_CORRUPT,
+                          "a drafter's layers must all share K and V");
     for (uint32_t i = c->n_own_kv; i < c->n_layers; i++) {
         uint32_t source = c->n_own_kv;
 
         while (source > 0 && c->layers[source - 1].rope != c->layers[i].rope)
             source--;
         if (source == 0 || c->layers[source - 1].n_kv_heads != c->layers[i].n_kv_heads)
-            return fail(keys->err, ERR_CORRUPT,
-                        "layer %u shares K and V, but no earlier layer of its kind has any", i);
+            return fail(
+                keys->err, ERR_CORRUPT,
+                "layer %u shares K and V, but no earlier layer of its kind has any", i);
         c->layers[i].kv_layer = source - 1;
     }
     return OK;
@@ -371,7 +387,8 @@ static enum status share_kv(struct config *c, const struct keys *keys)
 static enum status read_layers(struct config *c, const struct keys *keys)
 {
     uint32_t window = 0;
-    enum status st = optional_integer(keys, "attention.sliding_window", 0, MAX_WINDOW, &window);
+    enum status st =
+        optional_integer(keys, "attention.sliding_window", 0, MAX_WINDOW, &window);
 
     if (st != OK)
         return st;
@@ -395,15 +412,19 @@ static void set_score_scale(struct config *c)
         c->score_scale = 1.0f / sqrtf((float)d);
 }
 
-enum status config_read(struct config *config, const struct gguf_meta *meta, struct error *err)
+enum status config_read(struct config *config, const struct gguf_meta *meta,
+                        struct error *err)
 {
     struct keys keys = {.meta = meta, .err = err};
     enum status st;
 
     *config = (struct config){0};
-    if ((st = read_family(config, &keys)) == OK && (st = read_widths(config, &keys)) == OK &&
-        (st = read_experts(config, &keys)) == OK && (st = read_numbers(config, &keys)) == OK &&
-        (st = read_ropes(config, &keys)) == OK && (st = check_lengths(config, &keys)) == OK &&
+    if ((st = read_family(config, &keys)) == OK &&
+        (st = read_widths(config, &keys)) == OK &&
+        (st = read_experts(config, &keys)) == OK &&
+        (st = read_numbers(config, &keys)) == OK &&
+        (st = read_ropes(config, &keys)) == OK &&
+        (st = check_lengths(config, &keys)) == OK &&
         (st = read_layers(config, &keys)) == OK)
         set_score_scale(config);
     else

@@ -25,18 +25,22 @@ struct family {
     const char *architecture; /* general.architecture, and the prefix of its keys */
     bool has_qk_norm;
     bool has_value_norm;
+    bool
+        has_keys_for_values; /* a global layer without attn_v takes its keys, before their norm */
     bool has_layer_scale;
-    bool has_partial_rope;  /* global heads rotate by rope_freqs.weight, which must be there */
-    bool has_placeholders;  /* ids of missing pictures read the padding row */
+    bool
+        has_partial_rope; /* global heads rotate by rope_freqs.weight, which must be there */
+    bool has_placeholders; /* ids of missing pictures read the padding row */
     bool is_causal;
-    bool is_drafter;        /* reads the K and V of another model */
-    bool is_denoiser;       /* a second pass over a canvas, with scales of its own */
-    bool unit_scores;       /* scores are q . k, not divided by a root */
-    bool halves_window;     /* the window key counts both sides of the query */
-    uint32_t global_period; /* without a pattern key every n-th layer is global; 0: key needed */
-    uint32_t wide_layers;   /* this many layers: scores / sqrt(n_embd / n_heads) instead */
-    float rope_base_local;  /* when the key is missing; 0: the base of the global layers */
-    enum ple_kind ple;      /* what a non-zero embedding_length_per_layer_input means */
+    bool is_drafter;    /* reads the K and V of another model */
+    bool is_denoiser;   /* a second pass over a canvas, with scales of its own */
+    bool unit_scores;   /* scores are q . k, not divided by a root */
+    bool halves_window; /* the window key counts both sides of the query */
+    uint32_t
+        global_period; /* without a pattern key every n-th layer is global; 0: key needed */
+    uint32_t wide_layers;  /* this many layers: scores / sqrt(n_embd / n_heads) instead */
+    float rope_base_local; /* when the key is missing; 0: the base of the global layers */
+    enum ple_kind ple;     /* what a non-zero embedding_length_per_layer_input means */
 };
 
 enum rope_kind { ROPE_GLOBAL, ROPE_LOCAL, ROPE_KINDS };
@@ -44,13 +48,13 @@ enum rope_kind { ROPE_GLOBAL, ROPE_LOCAL, ROPE_KINDS };
 struct rope_facts {
     uint32_t n_dims; /* the head's width; element i rotates with i + n_dims / 2 */
     float base;
-    float factor;      /* divides the frequencies */
+    float factor; /* divides the frequencies */
 };
 
 struct layer_facts {
     uint32_t n_heads, n_kv_heads, head_dim; /* n_heads is a multiple of n_kv_heads */
     uint32_t n_ff;                          /* width of the dense MLP */
-    uint32_t kv_layer;                      /* whose K and V it reads: its own index, or less */
+    uint32_t kv_layer;   /* whose K and V it reads: its own index, or less */
     int32_t back, ahead; /* position p sees p - back .. p + ahead; NO_LIMIT: all */
     enum rope_kind rope;
 };
@@ -58,8 +62,8 @@ struct layer_facts {
 struct config {
     const struct family *family;
     uint32_t n_layers, n_embd, context_length;
-    uint32_t n_own_kv;   /* layers with K and V of their own: the first so many */
-    uint32_t n_ple;      /* width of a layer's embedding; 0: none */
+    uint32_t n_own_kv; /* layers with K and V of their own: the first so many */
+    uint32_t n_ple;    /* width of a layer's embedding; 0: none */
     uint32_t n_experts, n_experts_used, n_ff_expert; /* 0: no experts */
     uint32_t n_embd_out; /* drafters: width of the target's stream; else 0 */
     float eps;

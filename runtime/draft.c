@@ -24,22 +24,25 @@ static int64_t source_layer(const struct config *target, enum rope_kind kind)
     return -1;
 }
 
-static enum status link_layer(struct runtime *rt, const struct runtime *target, uint32_t i,
-                              struct error *err)
+static enum status link_layer(struct runtime *rt, const struct runtime *target,
+                              uint32_t i, struct error *err)
 {
     struct layer_facts *layer = &rt->config.layers[i];
     int64_t source = source_layer(&target->config, layer->rope);
     const struct layer_facts *from = source < 0 ? NULL : &target->config.layers[source];
 
-    if (!from || from->n_kv_heads != layer->n_kv_heads || from->head_dim != layer->head_dim)
+    if (!from || from->n_kv_heads != layer->n_kv_heads ||
+        from->head_dim != layer->head_dim)
         return fail(err, ERR_USAGE,
                     "%s: layer %u wants %u key heads of width %u, which %s does not have",
-                    rt->model->path, i, layer->n_kv_heads, layer->head_dim, target->model->path);
+                    rt->model->path, i, layer->n_kv_heads, layer->head_dim,
+                    target->model->path);
     layer->kv_layer = (uint32_t)source;
     return OK;
 }
 
-static enum status link(struct runtime *rt, const struct runtime *target, struct error *err)
+static enum status link(struct runtime *rt, const struct runtime *target,
+                        struct error *err)
 {
     enum status st = OK;
 
@@ -57,8 +60,8 @@ static enum status link(struct runtime *rt, const struct runtime *target, struct
     return st;
 }
 
-enum status drafter_new(struct runtime *rt, const struct runtime *target, struct drafter **out,
-                        struct error *err)
+enum status drafter_new(struct runtime *rt, const struct runtime *target,
+                        struct drafter **out, struct error *err)
 {
     struct drafter *d;
     enum status st = link(rt, target, err);
@@ -113,7 +116,8 @@ static enum status guess(struct drafter *d, struct pass *p, int32_t token, int32
 }
 
 enum status drafter_guess(struct drafter *drafter, struct sequence *seq, int32_t token,
-                          const float *hidden, size_t n, int32_t *tokens, struct error *err)
+                          const float *hidden, size_t n, int32_t *tokens,
+                          struct error *err)
 {
     size_t n_target = drafter->target->config.n_embd;
     struct pass p = {.rt = drafter->rt,

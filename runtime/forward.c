@@ -77,7 +77,8 @@ static size_t unwanted(const struct pass *p, const struct logits_sink *sink)
 
 /* Past the last layer with keys of its own, only rows whose logits are wanted matter. A tap is
  * shown everything. */
-static void drop_unwanted(struct pass *p, uint32_t next_layer, const struct logits_sink *sink)
+static void drop_unwanted(struct pass *p, uint32_t next_layer,
+                          const struct logits_sink *sink)
 {
     if (next_layer == p->rt->config.n_own_kv && !p->rt->tap)
         drop(p, unwanted(p, sink));
@@ -92,9 +93,11 @@ static void emit_logits(struct pass *p, const struct logits_sink *sink)
     while (p->n > 0) {
         size_t n = p->n < s->logit_rows ? p->n : s->logit_rows;
 
-        kernels_matmul(rt->kernels, s->workspace, rt->arithmetic, head, p->x, n, s->logits);
+        kernels_matmul(rt->kernels, s->workspace, rt->arithmetic, head, p->x, n,
+                       s->logits);
         if (rt->config.logit_softcap > 0.0f)
-            kernels_softcap(rt->kernels, s->logits, n * head->n_rows, rt->config.logit_softcap);
+            kernels_softcap(rt->kernels, s->logits, n * head->n_rows,
+                            rt->config.logit_softcap);
         sink->rows(sink->arg, p->position, n, s->logits);
         drop(p, n);
     }
@@ -105,7 +108,8 @@ void final_norm(struct pass *p)
     const struct runtime *rt = p->rt;
     const struct config *c = &rt->config;
 
-    kernels_rms_norm(rt->kernels, p->x, rt->weights.output_norm, p->n, c->n_embd, c->eps, p->x);
+    kernels_rms_norm(rt->kernels, p->x, rt->weights.output_norm, p->n, c->n_embd, c->eps,
+                     p->x);
     tap_rows(p, "final_norm", -1, c->n_embd, p->x);
 }
 
@@ -122,7 +126,8 @@ static void finish(struct pass *p, const struct logits_sink *sink)
     emit_logits(p, sink);
 }
 
-static enum status run_batch(struct pass *p, const struct logits_sink *sink, struct error *err)
+static enum status run_batch(struct pass *p, const struct logits_sink *sink,
+                             struct error *err)
 {
     enum status st = OK;
 
@@ -140,8 +145,9 @@ static enum status run_batch(struct pass *p, const struct logits_sink *sink, str
     return st;
 }
 
-static enum status run_batches(struct runtime *rt, struct sequence *seq, const int32_t *rows,
-                               size_t n, const struct logits_sink *sink, struct error *err)
+static enum status run_batches(struct runtime *rt, struct sequence *seq,
+                               const int32_t *rows, size_t n,
+                               const struct logits_sink *sink, struct error *err)
 {
     size_t batch = n < seq->max_batch ? n : seq->max_batch;
     enum status st = scratch_reserve(rt, batch, err);
@@ -169,11 +175,12 @@ static enum status run_batches(struct runtime *rt, struct sequence *seq, const i
     return st;
 }
 
-static enum status check(const struct runtime *rt, const struct sequence *seq, const int32_t *ids,
-                         size_t n, struct error *err)
+static enum status check(const struct runtime *rt, const struct sequence *seq,
+                         const int32_t *ids, size_t n, struct error *err)
 {
     if (rt->config.family->is_drafter)
-        return fail(err, ERR_USAGE, "%s: a drafter runs beside its target only", rt->model->path);
+        return fail(err, ERR_USAGE, "%s: a drafter runs beside its target only",
+                    rt->model->path);
     if (n > seq->n_ctx - seq->length)
         return fail(err, ERR_USAGE, "%zu tokens after %u do not fit a context of %u", n,
                     seq->length, seq->n_ctx);
@@ -186,8 +193,8 @@ static enum status check(const struct runtime *rt, const struct sequence *seq, c
     return OK;
 }
 
-enum status runtime_eval(struct runtime *rt, struct sequence *seq, const int32_t *ids, size_t n,
-                         const struct logits_sink *sink, struct error *err)
+enum status runtime_eval(struct runtime *rt, struct sequence *seq, const int32_t *ids,
+                         size_t n, const struct logits_sink *sink, struct error *err)
 {
     enum status st = check(rt, seq, ids, n, err);
     int32_t *rows = NULL;

@@ -45,8 +45,8 @@ static void keep_rows(void *arg, uint32_t position, size_t n_rows, const float *
 }
 
 /* Evaluate n tokens and keep the rows of logits of the last `n_kept`. */
-static enum status evaluate(struct generation *gen, const int32_t *ids, size_t n, size_t n_kept,
-                            struct error *err)
+static enum status evaluate(struct generation *gen, const int32_t *ids, size_t n,
+                            size_t n_kept, struct error *err)
 {
     uint32_t first = sequence_length(gen->seq) + (uint32_t)(n - n_kept);
 
@@ -57,8 +57,8 @@ static enum status evaluate(struct generation *gen, const int32_t *ids, size_t n
         &(struct logits_sink){.arg = gen, .first = first, .rows = keep_rows}, err);
 }
 
-static enum status allocate(struct generation *gen, const struct generation_options *options,
-                            struct error *err)
+static enum status allocate(struct generation *gen,
+                            const struct generation_options *options, struct error *err)
 {
     size_t n = gen->max_guesses + 1;
 
@@ -75,8 +75,8 @@ static enum status allocate(struct generation *gen, const struct generation_opti
 }
 
 enum status generation_new(struct runtime *rt, struct sequence *seq,
-                           const struct generation_options *options, struct generation **out,
-                           struct error *err)
+                           const struct generation_options *options,
+                           struct generation **out, struct error *err)
 {
     struct generation *gen = calloc(1, sizeof(*gen));
     enum status st;
@@ -142,7 +142,8 @@ enum status generation_next(struct generation *gen, int32_t *token, struct error
 
     if (st != OK)
         return st;
-    *token = sampler_draw(&gen->sampler, gen->rows + row * gen->n_vocab, gen->n_vocab, gen->scratch);
+    *token = sampler_draw(&gen->sampler, gen->rows + row * gen->n_vocab, gen->n_vocab,
+                          gen->scratch);
     if (row < gen->n_guesses && *token == gen->tokens[row + 1]) {
         gen->counts.n_accepted++;
         gen->next_row++;

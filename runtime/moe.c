@@ -55,7 +55,8 @@ static void tap_choice(const struct pass *p, uint32_t i)
 
     if (!p->rt->tap)
         return;
-    for (size_t j = 0; j < p->n * k; j++) /* the router's room is free again: ids as floats */
+    for (size_t j = 0; j < p->n * k;
+         j++) /* the router's room is free again: ids as floats */
         s->router[j] = (float)s->expert_ids[j];
     tap_rows(p, "router.ids", (int)i, k, s->router);
     tap_rows(p, "router.weights", (int)i, k, s->expert_weights);
@@ -88,19 +89,21 @@ static size_t gather(const struct pass *p, size_t e)
             continue;
         s->expert_rows[n] = (uint32_t)(j / c->n_experts_used);
         s->expert_shares[n] = s->expert_weights[j];
-        memcpy(s->expert_in + n * width, s->h + s->expert_rows[n] * width, width * sizeof(float));
+        memcpy(s->expert_in + n * width, s->h + s->expert_rows[n] * width,
+               width * sizeof(float));
         n++;
     }
     return n;
 }
 
-static void multiply(const struct pass *p, uint32_t i, const struct linear *linear, size_t e,
-                     size_t n, const float *x, float *y)
+static void multiply(const struct pass *p, uint32_t i, const struct linear *linear,
+                     size_t e, size_t n, const float *x, float *y)
 {
     struct matrix m = linear_expert(linear, e);
 
     tap_input(p->rt, (int)i, linear, (int)e, p->position, n, x);
-    kernels_matmul(p->rt->kernels, p->rt->scratch.workspace, p->rt->arithmetic, &m, x, n, y);
+    kernels_matmul(p->rt->kernels, p->rt->scratch.workspace, p->rt->arithmetic, &m, x, n,
+                   y);
 }
 
 static void run_expert(const struct pass *p, uint32_t i, size_t e)
@@ -134,7 +137,9 @@ void moe_add(struct pass *p, uint32_t i)
     memset(s->routed, 0, n * sizeof(*s->routed));
     for (size_t e = 0; e < c->n_experts; e++)
         run_expert(p, i, e);
-    kernels_rms_norm(k, s->branch, w->post_ffw_norm_1, p->n, c->n_embd, c->eps, s->branch);
-    kernels_rms_norm(k, s->routed, w->post_ffw_norm_2, p->n, c->n_embd, c->eps, s->routed);
+    kernels_rms_norm(k, s->branch, w->post_ffw_norm_1, p->n, c->n_embd, c->eps,
+                     s->branch);
+    kernels_rms_norm(k, s->routed, w->post_ffw_norm_2, p->n, c->n_embd, c->eps,
+                     s->routed);
     kernels_add(k, s->branch, s->routed, n);
 }

@@ -28,13 +28,13 @@ struct scratch {
     float *cos[ROPE_KINDS], *sin[ROPE_KINDS];
     struct span *spans;
 
-    float *routed;              /* n_embd: the sum over experts */
+    float *routed;                 /* n_embd: the sum over experts */
     float *expert_in, *expert_out; /* n_embd: rows of one expert, gathered */
-    float *router;              /* n_experts */
-    float *expert_weights;      /* n_experts_used, best first */
-    int32_t *expert_ids;        /* n_experts_used */
-    uint32_t *expert_rows;      /* which rows chose the expert in hand */
-    float *expert_shares;       /* and with what weight */
+    float *router;                 /* n_experts */
+    float *expert_weights;         /* n_experts_used, best first */
+    int32_t *expert_ids;           /* n_experts_used */
+    uint32_t *expert_rows;         /* which rows chose the expert in hand */
+    float *expert_shares;          /* and with what weight */
 
     float *logits; /* logit_rows rows of n_vocab */
     size_t logit_rows;
@@ -56,7 +56,7 @@ struct runtime {
     struct weights weights;
     enum arithmetic arithmetic;
     const struct kernels *kernels;
-    struct ple_rows *ple_rows; /* NULL without a table */
+    struct ple_rows *ple_rows;     /* NULL without a table */
     float *rope_freqs[ROPE_KINDS]; /* half a head of angles a position */
     struct placeholders placeholders;
     struct scratch scratch;
@@ -67,7 +67,8 @@ struct runtime {
 
 /* Keys and values of one layer; position p lies in cell p % n_cells. */
 struct kv {
-    float *k, *v; /* n_cells rows of n_kv_heads * head_dim; NULL where the layer has none */
+    float *k,
+        *v; /* n_cells rows of n_kv_heads * head_dim; NULL where the layer has none */
     size_t n_cells, stride;
 };
 
@@ -88,27 +89,31 @@ struct pass {
     struct sequence *seq;
     uint32_t position, end; /* of the first row; positions that have keys end here */
     size_t n;
-    const int32_t *rows; /* of the tables, for this batch's tokens; the next batch's follow */
-    size_t n_next;       /* tokens of the batch after this one */
+    const int32_t
+        *rows;     /* of the tables, for this batch's tokens; the next batch's follow */
+    size_t n_next; /* tokens of the batch after this one */
     float *x, *ple;
     const float *cos[ROPE_KINDS], *sin[ROPE_KINDS];
 };
 
 /* scratch.c */
-MUST_CHECK enum status scratch_reserve(struct runtime *rt, size_t n_rows, struct error *err);
+MUST_CHECK enum status scratch_reserve(struct runtime *rt, size_t n_rows,
+                                       struct error *err);
 void scratch_free(struct scratch *s);
 
 /* placeholders.c */
-void placeholders_find(struct placeholders *found, const struct gguf_meta *meta, size_t n_vocab);
+void placeholders_find(struct placeholders *found, const struct gguf_meta *meta,
+                       size_t n_vocab);
 int32_t placeholders_row(const struct placeholders *found, int32_t id);
 
 /* tap.c */
-void tap_rows(const struct pass *p, const char *what, int layer, size_t n_cols, const float *x);
+void tap_rows(const struct pass *p, const char *what, int layer, size_t n_cols,
+              const float *x);
 void tap_input(struct runtime *rt, int layer, const struct linear *linear, int expert,
                uint32_t position, size_t n_rows, const float *x);
 /* y = x * transpose(linear), shown to the tap first. */
-void pass_multiply(const struct pass *p, int layer, const struct linear *linear, const float *x,
-                   float *y);
+void pass_multiply(const struct pass *p, int layer, const struct linear *linear,
+                   const float *x, float *y);
 
 /* rope.c */
 MUST_CHECK enum status rope_open(struct runtime *rt, struct error *err);

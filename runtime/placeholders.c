@@ -8,15 +8,18 @@
 
 static bool is_placeholder(const struct gguf_str *piece)
 {
-    static const char *const pieces[MAX_PLACEHOLDERS] = {"<|image|>", "<|audio|>", "<|video|>"};
+    static const char *const pieces[MAX_PLACEHOLDERS] = {"<|image|>", "<|audio|>",
+                                                         "<|video|>"};
 
     for (size_t i = 0; i < MAX_PLACEHOLDERS; i++)
-        if (strlen(pieces[i]) == piece->n && memcmp(pieces[i], piece->text, piece->n) == 0)
+        if (strlen(pieces[i]) == piece->n &&
+            memcmp(pieces[i], piece->text, piece->n) == 0)
             return true;
     return false;
 }
 
-void placeholders_find(struct placeholders *found, const struct gguf_meta *meta, size_t n_vocab)
+void placeholders_find(struct placeholders *found, const struct gguf_meta *meta,
+                       size_t n_vocab)
 {
     const struct gguf_value *tokens = gguf_meta_find(meta, "tokenizer.ggml.tokens");
     uint32_t pad = 0;
@@ -26,7 +29,8 @@ void placeholders_find(struct placeholders *found, const struct gguf_meta *meta,
         found->pad = (int32_t)pad;
     if (!tokens || tokens->type != GGUF_ARRAY || tokens->element != GGUF_STRING)
         return;
-    for (uint64_t i = 0; i < tokens->count && i < n_vocab && found->n < MAX_PLACEHOLDERS; i++) {
+    for (uint64_t i = 0; i < tokens->count && i < n_vocab && found->n < MAX_PLACEHOLDERS;
+         i++) {
         struct gguf_str piece = gguf_value_str(tokens, i);
 
         if (is_placeholder(&piece))

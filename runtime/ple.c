@@ -30,7 +30,8 @@ void ple_project(struct pass *p)
     p->ple = p->rt->scratch.ple;
     pass_multiply(p, -1, &w->ple_proj, p->x, p->ple);
     kernels_scale(k, p->ple, 1.0f / sqrtf((float)c->n_embd), p->n * row_width(p));
-    kernels_rms_norm(k, p->ple, w->ple_norm, p->n * c->n_layers, c->n_ple, c->eps, p->ple);
+    kernels_rms_norm(k, p->ple, w->ple_norm, p->n * c->n_layers, c->n_ple, c->eps,
+                     p->ple);
 }
 
 /* Let the table's part in: rows [begin, end) of the batch, a piece of a row at a time. */
@@ -83,8 +84,8 @@ static void gate_rows(void *arg, size_t begin, size_t end)
     for (size_t t = begin; t < end; t++) {
         float *gate = rt->scratch.gate + t * n_ple;
 
-        kernels_gelu_mul(rt->kernels, gate, g->p->ple + t * row_width(g->p) + g->layer * n_ple,
-                         n_ple, gate);
+        kernels_gelu_mul(rt->kernels, gate,
+                         g->p->ple + t * row_width(g->p) + g->layer * n_ple, n_ple, gate);
     }
 }
 

@@ -30,13 +30,14 @@ struct ple_rows {
     uint8_t *owned_table;
 
     struct cache cache;
-    uint8_t *buffer;    /* the request's rows, each once, by id */
-    int32_t *wanted;    /* the request's ids, sorted, each once */
-    uint32_t *place_of; /* of each id of the request: its row in the buffer (or the table) */
+    uint8_t *buffer; /* the request's rows, each once, by id */
+    int32_t *wanted; /* the request's ids, sorted, each once */
+    uint32_t
+        *place_of; /* of each id of the request: its row in the buffer (or the table) */
     struct sorted {
         int32_t id;
         uint32_t place;
-    } *sorted;
+    } * sorted;
     size_t n_wanted, n_request;
 
     pthread_t thread;
@@ -58,7 +59,8 @@ static const uint8_t *cache_find(struct cache *cache, int32_t id, size_t row_byt
     return cache->rows + (slot - 1) * row_bytes;
 }
 
-static void cache_insert(struct cache *cache, int32_t id, const uint8_t *row, size_t row_bytes)
+static void cache_insert(struct cache *cache, int32_t id, const uint8_t *row,
+                         size_t row_bytes)
 {
     size_t slot;
 
@@ -78,11 +80,12 @@ static void cache_insert(struct cache *cache, int32_t id, const uint8_t *row, si
 }
 
 /* Read wanted[first .. end), which are neighbours in the table, into their places. */
-static enum status read_run(struct ple_rows *rows, size_t first, size_t end, struct error *err)
+static enum status read_run(struct ple_rows *rows, size_t first, size_t end,
+                            struct error *err)
 {
     uint8_t *dst = rows->buffer + first * rows->row_bytes;
-    enum status st = model_read_rows(rows->model, rows->index, (uint64_t)rows->wanted[first],
-                                     end - first, dst, err);
+    enum status st = model_read_rows(
+        rows->model, rows->index, (uint64_t)rows->wanted[first], end - first, dst, err);
 
     for (size_t i = first; i < end && st == OK; i++)
         cache_insert(&rows->cache, rows->wanted[i], rows->buffer + i * rows->row_bytes,
@@ -96,7 +99,8 @@ static enum status fetch(struct ple_rows *rows, struct error *err)
     size_t i = 0;
 
     while (i < rows->n_wanted && st == OK) {
-        const uint8_t *cached = cache_find(&rows->cache, rows->wanted[i], rows->row_bytes);
+        const uint8_t *cached =
+            cache_find(&rows->cache, rows->wanted[i], rows->row_bytes);
         size_t end = i + 1;
 
         if (cached) {
@@ -212,7 +216,8 @@ static bool allocate_cache(struct ple_rows *rows, size_t n_ids, size_t n_bytes)
 {
     struct cache *cache = &rows->cache;
 
-    cache->n_slots = n_bytes / (rows->row_bytes + sizeof(*cache->ids) + sizeof(*cache->used));
+    cache->n_slots =
+        n_bytes / (rows->row_bytes + sizeof(*cache->ids) + sizeof(*cache->used));
     if (cache->n_slots > n_ids)
         cache->n_slots = n_ids;
     cache->slot_of = calloc(n_ids, sizeof(*cache->slot_of));
@@ -235,14 +240,16 @@ static enum status allocate(struct ple_rows *rows, const struct ple_rows_options
     const struct gguf_tensor *t = &rows->model->tensors[rows->index];
     size_t n_ids = (size_t)t->ne[1], fixed, cache;
 
-    fixed = options->max_requests * rows->row_bytes + n_ids * sizeof(*rows->cache.slot_of);
+    fixed =
+        options->max_requests * rows->row_bytes + n_ids * sizeof(*rows->cache.slot_of);
     cache = options->cache_bytes ? options->cache_bytes : PLE_CACHE_BYTES;
     if (fixed + cache > PLE_RESIDENT_BYTES)
         cache = fixed < PLE_RESIDENT_BYTES ? PLE_RESIDENT_BYTES - fixed : 0;
     rows->buffer = malloc(options->max_requests * rows->row_bytes);
     rows->wanted = malloc(options->max_requests * sizeof(*rows->wanted));
     rows->sorted = malloc(options->max_requests * sizeof(*rows->sorted));
-    if (!rows->buffer || !rows->wanted || !rows->sorted || !allocate_cache(rows, n_ids, cache))
+    if (!rows->buffer || !rows->wanted || !rows->sorted ||
+        !allocate_cache(rows, n_ids, cache))
         return fail(err, ERR_NOMEM, "%s: no memory for rows of the table", t->name);
     return OK;
 }
@@ -250,7 +257,8 @@ static enum status allocate(struct ple_rows *rows, const struct ple_rows_options
 static enum status start_thread(struct ple_rows *rows, struct error *err)
 {
     if (pthread_create(&rows->thread, NULL, reader, rows) != 0)
-        return fail(err, ERR_NOMEM, "the system gives no thread to read rows of the table with");
+        return fail(err, ERR_NOMEM,
+                    "the system gives no thread to read rows of the table with");
     rows->has_thread = true;
     return OK;
 }

@@ -45,7 +45,8 @@ void ple_rows_settle(struct ple_rows *rows);
 /* Decode columns [first, first + n) of the row of the request's i-th id to x; both are whole
  * blocks of any type when they are multiples of 256 or end with the row. Safe from several
  * threads. */
-void ple_rows_get(const struct ple_rows *rows, size_t i, size_t first, size_t n, float *x);
+void ple_rows_get(const struct ple_rows *rows, size_t i, size_t first, size_t n,
+                  float *x);
 
 void ple_rows_close(struct ple_rows *rows); /* NULL is fine */
 

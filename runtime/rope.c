@@ -53,7 +53,8 @@ static void fill_rows(void *arg, size_t begin, size_t end)
     size_t half = rt->config.rope[a->kind].n_dims / 2;
 
     for (size_t t = begin; t < end; t++) {
-        float *c = rt->scratch.cos[a->kind] + t * half, *s = rt->scratch.sin[a->kind] + t * half;
+        float *c = rt->scratch.cos[a->kind] + t * half,
+              *s = rt->scratch.sin[a->kind] + t * half;
         float position = (float)(a->p->position + t);
 
         for (size_t i = 0; i < half; i++) {

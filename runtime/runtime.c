@@ -60,11 +60,12 @@ static enum status open_ple(struct runtime *rt, const struct runtime_options *op
 {
     if (rt->weights.ple_table < 0)
         return OK;
-    return ple_rows_open(rt->model, (size_t)rt->weights.ple_table,
-                         &(struct ple_rows_options){.in_memory = options->ple_in_memory,
-                                                    .cache_bytes = options->ple_cache_bytes,
-                                                    .max_requests = MAX_BATCH},
-                         &rt->ple_rows, err);
+    return ple_rows_open(
+        rt->model, (size_t)rt->weights.ple_table,
+        &(struct ple_rows_options){.in_memory = options->ple_in_memory,
+                                   .cache_bytes = options->ple_cache_bytes,
+                                   .max_requests = MAX_BATCH},
+        &rt->ple_rows, err);
 }
 
 enum status runtime_open(const struct model *model, const struct runtime_options *options,

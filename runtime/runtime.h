@@ -19,39 +19,42 @@ struct sequence;
 
 enum arithmetic {
     ARITH_FAST, /* integer dot products for quantized weights: activations rounded to 8 bits */
-    ARITH_F32,  /* weights decoded exactly, every product and sum in f32: for judging weights */
+    ARITH_F32, /* weights decoded exactly, every product and sum in f32: for judging weights */
 };
 
 struct runtime_options {
     enum arithmetic arithmetic;
-    bool scalar;            /* force the scalar kernels (the second witness, the noise floor) */
-    bool ple_in_memory;     /* hold the per-layer-embedding table resident instead of on disk */
-    size_t ple_cache_bytes; /* row cache; 0: the default of 16 MiB; at most 64 MiB resident */
+    bool scalar; /* force the scalar kernels (the second witness, the noise floor) */
+    bool
+        ple_in_memory; /* hold the per-layer-embedding table resident instead of on disk */
+    size_t
+        ple_cache_bytes; /* row cache; 0: the default of 16 MiB; at most 64 MiB resident */
 };
 
 /* Facts a caller may need of an opened model. */
 struct runtime_facts {
     const char *architecture; /* "gemma4" */
-    uint32_t n_layers, n_embd, n_vocab, n_ple; /* n_ple: width of a layer's slice, 0 without */
-    uint32_t context_length;                   /* as trained */
-    bool is_causal;                            /* false for encoders */
-    const char *kernels;                       /* "avx2", ... */
-    uint64_t weight_bytes;                     /* touched for one decoded token */
-    uint64_t n_macs;                           /* multiply-adds for one token, head included */
+    uint32_t n_layers, n_embd, n_vocab,
+        n_ple;               /* n_ple: width of a layer's slice, 0 without */
+    uint32_t context_length; /* as trained */
+    bool is_causal;          /* false for encoders */
+    const char *kernels;     /* "avx2", ... */
+    uint64_t weight_bytes;   /* touched for one decoded token */
+    uint64_t n_macs;         /* multiply-adds for one token, head included */
 };
 
 /* Check every tensor's shape once and get ready. `model` is borrowed and must outlive *out.
  * ERR_SHAPE, ERR_UNSUPPORTED (architecture, with the list of those supported), ERR_CORRUPT,
  * ERR_NOMEM. Sentences name the tensor or key. */
 MUST_CHECK enum status runtime_open(const struct model *model,
-                                    const struct runtime_options *options, struct runtime **out,
-                                    struct error *err);
+                                    const struct runtime_options *options,
+                                    struct runtime **out, struct error *err);
 const struct runtime_facts *runtime_facts(const struct runtime *rt);
 void runtime_close(struct runtime *rt); /* NULL is fine */
 
 /* A context: positions 0 .. n_ctx - 1 of one text. Local layers keep a ring of their window. */
-MUST_CHECK enum status sequence_new(struct runtime *rt, uint32_t n_ctx, struct sequence **out,
-                                    struct error *err);
+MUST_CHECK enum status sequence_new(struct runtime *rt, uint32_t n_ctx,
+                                    struct sequence **out, struct error *err);
 uint32_t sequence_length(const struct sequence *seq); /* positions evaluated so far */
 uint32_t sequence_room(const struct sequence *seq);   /* positions left in the context */
 void sequence_reset(struct sequence *seq);            /* back to empty */
@@ -68,7 +71,8 @@ const float *sequence_hidden(const struct sequence *seq, uint32_t position);
 /* Where logits go: rows of n_vocab floats after the softcap, in order of position. */
 struct logits_sink {
     void *arg;
-    uint32_t first; /* positions before this one want no logits (UINT32_MAX: none at all) */
+    uint32_t
+        first; /* positions before this one want no logits (UINT32_MAX: none at all) */
     void (*rows)(void *arg, uint32_t position, size_t n_rows, const float *logits);
 };
 
@@ -76,21 +80,23 @@ struct logits_sink {
  * the last position are wanted when sink->first <= it. ERR_USAGE when the context is full or an
  * id is outside the vocabulary; ERR_IO / ERR_CORRUPT from reading rows of the table;
  * ERR_INTERRUPTED. After a failure the sequence must be reset. */
-MUST_CHECK enum status runtime_eval(struct runtime *rt, struct sequence *seq, const int32_t *ids,
-                                    size_t n, const struct logits_sink *sink, struct error *err);
+MUST_CHECK enum status runtime_eval(struct runtime *rt, struct sequence *seq,
+                                    const int32_t *ids, size_t n,
+                                    const struct logits_sink *sink, struct error *err);
 
 /* ---- looking inside ---- */
 
 /* What a tap is shown: n_rows rows of n_cols floats, for positions from `position` on. */
 struct tap_event {
-    const char *what;   /* "embed", "ple", "hidden", "final_norm", "router.ids",
+    const char *what; /* "embed", "ple", "hidden", "final_norm", "router.ids",
                            "router.weights", "k", "v", or "input": the input of a product */
-    int layer;          /* -1 outside layers */
-    const char *weight; /* "input": the GGUF name of the weight it will be multiplied by */
-    int expert;         /* "input" of an expert's matrix: which; -1 otherwise */
-    uint32_t position;  /* of the first row (for experts: unspecified) */
+    int layer;        /* -1 outside layers */
+    const char
+        *weight;       /* "input": the GGUF name of the weight it will be multiplied by */
+    int expert;        /* "input" of an expert's matrix: which; -1 otherwise */
+    uint32_t position; /* of the first row (for experts: unspecified) */
     size_t n_rows, n_cols;
-    const float *x;     /* borrowed for the call; row r at x + r * n_cols */
+    const float *x; /* borrowed for the call; row r at x + r * n_cols */
 };
 
 /* Show every event to fn (one at a time, from the calling thread); NULL stops it. An "input" is
@@ -112,18 +118,18 @@ MUST_CHECK enum status drafter_new(struct runtime *rt, const struct runtime *tar
 /* Guess n tokens that follow `token`, which `seq` has not evaluated yet. `hidden` is the target's
  * sequence_hidden() of the last position evaluated. Taps on `rt` see "embed" (what enters the
  * first layer), "hidden", "final_norm", "logits" and "projected" (the next step's hidden). */
-MUST_CHECK enum status drafter_guess(struct drafter *drafter, struct sequence *seq, int32_t token,
-                                     const float *hidden, size_t n, int32_t *tokens,
-                                     struct error *err);
+MUST_CHECK enum status drafter_guess(struct drafter *drafter, struct sequence *seq,
+                                     int32_t token, const float *hidden, size_t n,
+                                     int32_t *tokens, struct error *err);
 void drafter_free(struct drafter *drafter); /* NULL is fine */
 
 /* ---- sampling ---- */
 
 struct sampler {
-    float temperature; /* 0: greedy */
-    uint32_t top_k;    /* 0: off */
+    float temperature;  /* 0: greedy */
+    uint32_t top_k;     /* 0: off */
     float top_p, min_p; /* 1 and 0: off */
-    uint64_t state;    /* seed it with the user's seed; advances with every draw */
+    uint64_t state;     /* seed it with the user's seed; advances with every draw */
 };
 
 /* The next token from n_vocab logits; greedy takes the first of equal maxima. `scratch` holds
@@ -154,12 +160,13 @@ MUST_CHECK enum status generation_new(struct runtime *rt, struct sequence *seq,
                                       const struct generation_options *options,
                                       struct generation **out, struct error *err);
 /* Evaluate a prompt of n > 0 tokens in an empty sequence. */
-MUST_CHECK enum status generation_prompt(struct generation *gen, const int32_t *ids, size_t n,
-                                         struct error *err);
+MUST_CHECK enum status generation_prompt(struct generation *gen, const int32_t *ids,
+                                         size_t n, struct error *err);
 /* True when the next token needs a position and the context has none left. */
 bool generation_is_full(const struct generation *gen);
 /* Draw the next token. ERR_USAGE when the context is full. */
-MUST_CHECK enum status generation_next(struct generation *gen, int32_t *token, struct error *err);
+MUST_CHECK enum status generation_next(struct generation *gen, int32_t *token,
+                                       struct error *err);
 struct generation_counts generation_counts(const struct generation *gen);
 void generation_free(struct generation *gen); /* NULL is fine */
 

@@ -94,7 +94,8 @@ static size_t cut(const struct sampler *sampler, const float *z, size_t n, doubl
     while (kept < n) {
         double w = weight(sampler, z[kept], z[0]);
 
-        if (kept > 0 && (sum >= (double)sampler->top_p * all || w < (double)sampler->min_p))
+        if (kept > 0 &&
+            (sum >= (double)sampler->top_p * all || w < (double)sampler->min_p))
             break;
         sum += w;
         kept++;
@@ -131,7 +132,8 @@ static int32_t id_at(const float *logits, size_t n, const float *z, size_t place
     return (int32_t)last;
 }
 
-int32_t sampler_draw(struct sampler *sampler, const float *logits, size_t n_vocab, float *scratch)
+int32_t sampler_draw(struct sampler *sampler, const float *logits, size_t n_vocab,
+                     float *scratch)
 {
     size_t n = n_vocab, kept;
     double total;

@@ -106,7 +106,8 @@ enum status scratch_reserve(struct runtime *rt, size_t n_rows, struct error *err
     allot_stream(s, &rt->config, &a);
     allot_experts(s, &rt->config, &a);
     allot_logits(s, rt->weights.n_vocab, &a);
-    if (a.is_short || workspace_new(n_rows, find_widths(&rt->config).input, &s->workspace, err)) {
+    if (a.is_short ||
+        workspace_new(n_rows, find_widths(&rt->config).input, &s->workspace, err)) {
         scratch_free(s);
         return fail(err, ERR_NOMEM, "no memory for a batch of %zu tokens", n_rows);
     }

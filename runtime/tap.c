@@ -3,13 +3,15 @@
  */
 #include "runtime/pass.h"
 
-void runtime_tap(struct runtime *rt, void (*fn)(void *arg, const struct tap_event *event), void *arg)
+void runtime_tap(struct runtime *rt, void (*fn)(void *arg, const struct tap_event *event),
+                 void *arg)
 {
     rt->tap = fn;
     rt->tap_arg = arg;
 }
 
-void tap_rows(const struct pass *p, const char *what, int layer, size_t n_cols, const float *x)
+void tap_rows(const struct pass *p, const char *what, int layer, size_t n_cols,
+              const float *x)
 {
     if (!p->rt->tap)
         return;
@@ -37,11 +39,12 @@ void tap_input(struct runtime *rt, int layer, const struct linear *linear, int e
                                              .x = x});
 }
 
-void pass_multiply(const struct pass *p, int layer, const struct linear *linear, const float *x,
-                   float *y)
+void pass_multiply(const struct pass *p, int layer, const struct linear *linear,
+                   const float *x, float *y)
 {
     struct runtime *rt = p->rt;
 
     tap_input(rt, layer, linear, -1, p->position, p->n, x);
-    kernels_matmul(rt->kernels, rt->scratch.workspace, rt->arithmetic, &linear->matrix, x, p->n, y);
+    kernels_matmul(rt->kernels, rt->scratch.workspace, rt->arithmetic, &linear->matrix, x,
+                   p->n, y);
 }

@@ -33,7 +33,7 @@ enum when {
     QK_NORM,
     OWN_K,      /* layers with keys of their own */
     OWN_K_NORM, /* the same, in families that norm keys */
-    OWN_V,      /* those, and even there it may be missing */
+    OWN_V, /* the same, but global layers of some families take their keys for values */
     LAYER_SCALE,
     HAS_PLE,
     HAS_EXPERTS,
@@ -78,9 +78,11 @@ static const struct slot layer_slots[] = {
     {"ffn_gate_inp.weight", LAYER(router), MATRIX, HAS_EXPERTS, EXPERTS, EMBD},
     {"ffn_gate_inp.scale", LAYER(router_scale), VECTOR, HAS_EXPERTS, ONE, EMBD},
     {"ffn_down_exps.scale", LAYER(expert_scale), VECTOR, HAS_EXPERTS, ONE, EXPERTS},
-    {"ffn_gate_exps.weight", LAYER(gate_exps), EXPERT_MATRICES, HAS_EXPERTS, FF_EXPERT, EMBD},
+    {"ffn_gate_exps.weight", LAYER(gate_exps), EXPERT_MATRICES, HAS_EXPERTS, FF_EXPERT,
+     EMBD},
     {"ffn_up_exps.weight", LAYER(up_exps), EXPERT_MATRICES, HAS_EXPERTS, FF_EXPERT, EMBD},
-    {"ffn_down_exps.weight", LAYER(down_exps), EXPERT_MATRICES, HAS_EXPERTS, EMBD, FF_EXPERT},
+    {"ffn_down_exps.weight", LAYER(down_exps), EXPERT_MATRICES, HAS_EXPERTS, EMBD,
+     FF_EXPERT},
 };
 
 static const struct slot model_slots[] = {
@@ -90,8 +92,10 @@ static const struct slot model_slots[] = {
     {"rope_freqs.weight", MODEL(rope_freqs), VECTOR, PARTIAL_ROPE, ONE, HALF_HEAD},
     {"per_layer_model_proj.weight", MODEL(ple_proj), MATRIX, HAS_PLE, PLE_ALL, EMBD},
     {"per_layer_proj_norm.weight", MODEL(ple_norm), VECTOR, HAS_PLE, ONE, PLE},
-    {"nextn.pre_projection.weight", MODEL(pre_proj), MATRIX, IS_DRAFTER, EMBD, EMBD_OUT_2},
-    {"nextn.post_projection.weight", MODEL(post_proj), MATRIX, IS_DRAFTER, EMBD_OUT, EMBD},
+    {"nextn.pre_projection.weight", MODEL(pre_proj), MATRIX, IS_DRAFTER, EMBD,
+     EMBD_OUT_2},
+    {"nextn.post_projection.weight", MODEL(post_proj), MATRIX, IS_DRAFTER, EMBD_OUT,
+     EMBD},
     {"dense_2.weight", MODEL(dense_2), MATRIX, MAYBE, ANY, EMBD},
     {"dense_3.weight", MODEL(dense_3), MATRIX, MAYBE, ANY, ANY},
 };
@@ -105,7 +109,11 @@ static const struct fused {
     {"attn_q.weight", "attn_qkv.weight", 0, 3, {HEADS, KV_HEADS, KV_HEADS}},
     {"attn_k.weight", "attn_qkv.weight", 1, 3, {HEADS, KV_HEADS, KV_HEADS}},
     {"attn_v.weight", "attn_qkv.weight", 2, 3, {HEADS, KV_HEADS, KV_HEADS}},
-    {"ffn_gate_exps.weight", "ffn_gate_up_exps.weight", 0, 2, {FF_EXPERT, FF_EXPERT, ONE}},
+    {"ffn_gate_exps.weight",
+     "ffn_gate_up_exps.weight",
+     0,
+     2,
+     {FF_EXPERT, FF_EXPERT, ONE}},
     {"ffn_up_exps.weight", "ffn_gate_up_exps.weight", 1, 2, {FF_EXPERT, FF_EXPERT, ONE}},
 };
 
@@ -206,6 +214,7 @@ enum need { NO, OPTIONAL, REQUIRED };
 static enum need needed(const struct loader *ld, enum when when)
 {
     const struct family *family = ld->config->family;
+    const struct layer_facts *facts = &ld->config->layers[ld->layer];
     bool own_kv = ld->layer < ld->config->n_own_kv;
     bool yes = false;
 
@@ -215,7 +224,10 @@ static enum need needed(const struct loader *ld, enum when when)
     case MAYBE:
         return OPTIONAL;
     case OWN_V:
-        return own_kv ? OPTIONAL : NO;
+        if (own_kv && family->has_keys_for_values && facts->rope == ROPE_GLOBAL)
+            return OPTIONAL;
+        yes = own_kv;
+        break;
     case OWN_K:
         yes = own_kv;
         break;
@@ -248,11 +260,12 @@ static enum status check_shape(const struct loader *ld, size_t i, const uint64_t
 {
     const struct gguf_tensor *t = &ld->model->tensors[i];
 
-    if (t->ne[0] == want[0] && t->ne[1] == want[1] && t->ne[2] == want[2] && t->ne[3] == 1)
+    if (t->ne[0] == want[0] && t->ne[1] == want[1] && t->ne[2] == want[2] &&
+        t->ne[3] == 1)
         return OK;
     return fail(ld->err, ERR_SHAPE,
-                "%s: shape {%llu, %llu, %llu, %llu}, expected {%llu, %llu, %llu, 1}", t->name,
-                (unsigned long long)t->ne[0], (unsigned long long)t->ne[1],
+                "%s: shape {%llu, %llu, %llu, %llu}, expected {%llu, %llu, %llu, 1}",
+                t->name, (unsigned long long)t->ne[0], (unsigned long long)t->ne[1],
                 (unsigned long long)t->ne[2], (unsigned long long)t->ne[3],
                 (unsigned long long)want[0], (unsigned long long)want[1],
                 (unsigned long long)want[2]);
@@ -305,8 +318,8 @@ static enum status load_vector(struct loader *ld, const struct slot *slot, size_
 }
 
 /* Rows [first, first + n_rows) of tensor i, whose expert matrices have `all` rows. */
-static enum status load_rows(struct loader *ld, const struct slot *slot, size_t i, size_t first,
-                             size_t n_rows, size_t all, struct linear *out)
+static enum status load_rows(struct loader *ld, const struct slot *slot, size_t i,
+                             size_t first, size_t n_rows, size_t all, struct linear *out)
 {
     const struct gguf_tensor *t = &ld->model->tensors[i];
     size_t n_cols = slot->in == ANY ? (size_t)t->ne[0] : size_of(ld, slot->in);
@@ -331,17 +344,19 @@ static enum status load_rows(struct loader *ld, const struct slot *slot, size_t 
 static enum status load_matrix(struct loader *ld, const struct slot *slot, size_t i,
                                struct linear *out)
 {
-    size_t n = slot->out == ANY ? (size_t)ld->model->tensors[i].ne[1] : size_of(ld, slot->out);
+    size_t n =
+        slot->out == ANY ? (size_t)ld->model->tensors[i].ne[1] : size_of(ld, slot->out);
 
     return load_rows(ld, slot, i, 0, n, n, out);
 }
 
 /* Load a slot from the fused tensor that holds it; *found says whether there is one. */
-static enum status load_fused(struct loader *ld, const struct slot *slot, struct linear *out,
-                              bool *found)
+static enum status load_fused(struct loader *ld, const struct slot *slot,
+                              struct linear *out, bool *found)
 {
     for (size_t f = 0; f < LENGTH(fused); f++) {
-        int64_t i = strcmp(fused[f].part, slot->name) == 0 ? find(ld, fused[f].whole) : -1;
+        int64_t i =
+            strcmp(fused[f].part, slot->name) == 0 ? find(ld, fused[f].whole) : -1;
         size_t all = 0, first = 0;
 
         if (i < 0)
@@ -377,11 +392,13 @@ static enum status load_slot(struct loader *ld, const struct slot *slot, void *b
     if (slot->form != VECTOR)
         st = load_fused(ld, slot, at, &found);
     if (st == OK && !found && need == REQUIRED)
-        st = fail(ld->err, ERR_SHAPE, "%s: the tensor is missing", full_name(ld, slot->name).text);
+        st = fail(ld->err, ERR_SHAPE, "%s: the tensor is missing",
+                  full_name(ld, slot->name).text);
     return st == OK ? interrupt_check(ld->err) : st;
 }
 
-static enum status load_table(struct loader *ld, const struct slot *slots, size_t n, void *base)
+static enum status load_table(struct loader *ld, const struct slot *slots, size_t n,
+                              void *base)
 {
     enum status st = OK;
 
@@ -448,8 +465,9 @@ static enum status find_ple_table(struct loader *ld)
         return fail(ld->err, ERR_SHAPE, "%s: the tensor is missing", name);
     t = &ld->model->tensors[i];
     if (t->ne[0] != width || t->ne[1] < n_vocab || t->ne[2] != 1 || t->ne[3] != 1)
-        return fail(ld->err, ERR_SHAPE, "%s: shape {%llu, %llu}, expected {%zu, %zu}", name,
-                    (unsigned long long)t->ne[0], (unsigned long long)t->ne[1], width, n_vocab);
+        return fail(ld->err, ERR_SHAPE, "%s: shape {%llu, %llu}, expected {%zu, %zu}",
+                    name, (unsigned long long)t->ne[0], (unsigned long long)t->ne[1],
+                    width, n_vocab);
     ld->weights->store->held[i].is_known = true;
     ld->weights->ple_table = i;
     return OK;
@@ -459,7 +477,8 @@ static enum status refuse_unknown(const struct loader *ld)
 {
     for (size_t i = 0; i < ld->model->n_tensors; i++)
         if (!ld->weights->store->held[i].is_known)
-            return fail(ld->err, ERR_SHAPE, "%s: a %s model of %u layers has no such tensor",
+            return fail(ld->err, ERR_SHAPE,
+                        "%s: a %s model of %u layers has no such tensor",
                         ld->model->tensors[i].name, ld->config->family->architecture,
                         ld->config->n_layers);
     return OK;
@@ -475,7 +494,8 @@ enum status weights_open(struct weights *weights, const struct model *model,
     weights->store = calloc(1, sizeof(*weights->store));
     weights->layers = calloc(config->n_layers, sizeof(*weights->layers));
     if (weights->store)
-        weights->store->held = calloc(model->n_tensors + 1, sizeof(*weights->store->held));
+        weights->store->held =
+            calloc(model->n_tensors + 1, sizeof(*weights->store->held));
     if (!weights->layers || !weights->store || !weights->store->held) {
         weights_close(weights);
         return fail(err, ERR_NOMEM, "no memory for the table of tensors");

@@ -19,8 +19,9 @@ void golden_open(struct golden *golden, const char *member)
 
     *golden = (struct golden){.member = member};
     snprintf(path, sizeof(path), CARAT_DATA "/golden/%s", member);
-    cr_assert_eq(convert_open_model(path, &(struct source_options){0}, &golden->model, &err), OK,
-                 "%s", err.text);
+    cr_assert_eq(
+        convert_open_model(path, &(struct source_options){0}, &golden->model, &err), OK,
+        "%s", err.text);
     snprintf(path, sizeof(path), CARAT_DATA "/golden/%s/golden.safetensors", member);
     cr_assert_eq(safetensors_open(path, &golden->file, &err), OK, "%s", err.text);
 }
@@ -37,8 +38,8 @@ static void *read_bytes(const struct golden *golden, const struct tensor *t)
     void *bytes = malloc((size_t)t->n_bytes + 1);
 
     cr_assert_not_null(bytes);
-    cr_assert_eq(file_read(safetensors_file(golden->file), t->offset, bytes, (size_t)t->n_bytes,
-                           &err),
+    cr_assert_eq(file_read(safetensors_file(golden->file), t->offset, bytes,
+                           (size_t)t->n_bytes, &err),
                  OK, "%s", err.text);
     return bytes;
 }
@@ -94,8 +95,8 @@ double golden_error(const float *got, const float *want, size_t n)
     return worst / sqrt(square / (double)n);
 }
 
-void golden_run(const struct model *model, const struct runtime_options *options, uint32_t n_ctx,
-                struct runtime **rt, struct sequence **seq)
+void golden_run(const struct model *model, const struct runtime_options *options,
+                uint32_t n_ctx, struct runtime **rt, struct sequence **seq)
 {
     struct error err = {0};
 
@@ -117,8 +118,8 @@ static void collect(void *arg, uint32_t position, size_t n_rows, const float *lo
     c->n_rows += n_rows;
 }
 
-float *golden_logits(struct runtime *rt, struct sequence *seq, const int32_t *ids, size_t n,
-                     uint32_t first)
+float *golden_logits(struct runtime *rt, struct sequence *seq, const int32_t *ids,
+                     size_t n, uint32_t first)
 {
     struct collected c = {.n_vocab = runtime_facts(rt)->n_vocab};
     uint32_t begin = sequence_length(seq), from = first > begin ? first : begin;
@@ -126,10 +127,11 @@ float *golden_logits(struct runtime *rt, struct sequence *seq, const int32_t *id
 
     c.x = calloc(begin + n - from + 1, c.n_vocab * sizeof(*c.x));
     cr_assert_not_null(c.x);
-    cr_assert_eq(runtime_eval(rt, seq, ids, n,
-                              &(struct logits_sink){.arg = &c, .first = first, .rows = collect},
-                              &err),
-                 OK, "%s", err.text);
+    cr_assert_eq(
+        runtime_eval(rt, seq, ids, n,
+                     &(struct logits_sink){.arg = &c, .first = first, .rows = collect},
+                     &err),
+        OK, "%s", err.text);
     cr_assert_eq(c.n_rows, begin + n - from);
     return c.x;
 }

@@ -25,21 +25,21 @@ void golden_close(struct golden *golden);
 
 /* The tensor of that formatted name as floats (integers are converted), or NULL when there is
  * none; owned by the caller. */
-__attribute__((format(printf, 3, 4))) float *golden_floats(const struct golden *golden, size_t *n,
-                                                           const char *fmt, ...);
+__attribute__((format(printf, 3, 4))) float *
+golden_floats(const struct golden *golden, size_t *n, const char *fmt, ...);
 /* As int32; fails the test when there is none. */
-__attribute__((format(printf, 3, 4))) int32_t *golden_ints(const struct golden *golden, size_t *n,
-                                                           const char *fmt, ...);
+__attribute__((format(printf, 3, 4))) int32_t *
+golden_ints(const struct golden *golden, size_t *n, const char *fmt, ...);
 
 /* The largest difference, in units of the root mean square of `want`. */
 double golden_error(const float *got, const float *want, size_t n);
 
 /* Open for exact arithmetic, with a context of n_ctx. */
-void golden_run(const struct model *model, const struct runtime_options *options, uint32_t n_ctx,
-                struct runtime **rt, struct sequence **seq);
+void golden_run(const struct model *model, const struct runtime_options *options,
+                uint32_t n_ctx, struct runtime **rt, struct sequence **seq);
 
 /* Logits of every position from `first` on, n_vocab floats each; owned by the caller. */
-float *golden_logits(struct runtime *rt, struct sequence *seq, const int32_t *ids, size_t n,
-                     uint32_t first);
+float *golden_logits(struct runtime *rt, struct sequence *seq, const int32_t *ids,
+                     size_t n, uint32_t first);
 
 #endif

@@ -9,7 +9,8 @@
 
 static const struct pair {
     const char *target, *drafter;
-} pairs[] = {{"e2b", "e2b-assistant"}, {"12b", "12b-assistant"}, {"31b", "31b-assistant"}};
+} pairs[] = {
+    {"e2b", "e2b-assistant"}, {"12b", "12b-assistant"}, {"31b", "31b-assistant"}};
 
 enum { N_PAIRS = sizeof(pairs) / sizeof(pairs[0]), N_GUESSES = 4, N_CONTEXT = 96 };
 
@@ -29,7 +30,8 @@ static void couple_open(struct couple *c, const struct pair *pair)
     golden_open(&c->target, pair->target);
     golden_open(&c->drafter, pair->drafter);
     golden_run(c->target.model, &options, N_CONTEXT, &c->rt, &c->seq);
-    cr_assert_eq(runtime_open(c->drafter.model, &options, &c->draft_rt, &err), OK, "%s", err.text);
+    cr_assert_eq(runtime_open(c->drafter.model, &options, &c->draft_rt, &err), OK, "%s",
+                 err.text);
     cr_assert_eq(drafter_new(c->draft_rt, c->rt, &c->d, &err), OK, "%s", err.text);
 }
 
@@ -57,12 +59,14 @@ static float *wanted(const struct watch *w, const struct tap_event *event, size_
     if (strcmp(event->what, "input") == 0)
         return NULL;
     if (event->layer >= 0)
-        return golden_floats(w->golden, n, "p%d.d%d.%s.%d", w->prompt, w->step, event->what,
-                             event->layer);
+        return golden_floats(w->golden, n, "p%d.d%d.%s.%d", w->prompt, w->step,
+                             event->what, event->layer);
     /* With an ordered head "logits" are cut off; the whole head's are kept beside them. */
-    full = golden_floats(w->golden, n, "p%d.d%d.full_%s", w->prompt, w->step, event->what);
+    full =
+        golden_floats(w->golden, n, "p%d.d%d.full_%s", w->prompt, w->step, event->what);
     return full ? full
-                : golden_floats(w->golden, n, "p%d.d%d.%s", w->prompt, w->step, event->what);
+                : golden_floats(w->golden, n, "p%d.d%d.%s", w->prompt, w->step,
+                                event->what);
 }
 
 /* Errors grow by 1e-5 a layer, and a step starts from the hidden state the one before ended
@@ -112,13 +116,14 @@ static void check_prompt(struct couple *c, int p)
     sequence_reset(c->seq);
     free(golden_logits(c->rt, c->seq, ids, n_ids, (uint32_t)n_ids - 1));
     cr_assert_not_null(sequence_hidden(c->seq, (uint32_t)n_ids - 1));
-    memcpy(w.projected, sequence_hidden(c->seq, (uint32_t)n_ids - 1), n_hidden * sizeof(float));
+    memcpy(w.projected, sequence_hidden(c->seq, (uint32_t)n_ids - 1),
+           n_hidden * sizeof(float));
     runtime_tap(c->draft_rt, compare, &w);
     for (w.step = 0; w.step < N_GUESSES; w.step++) {
         int32_t token = w.step == 0 ? first[0] : drafted[w.step - 1];
 
-        cr_assert_eq(drafter_guess(c->d, c->seq, token, w.projected, 1, &guess, &err), OK, "%s",
-                     err.text);
+        cr_assert_eq(drafter_guess(c->d, c->seq, token, w.projected, 1, &guess, &err), OK,
+                     "%s", err.text);
         cr_expect_eq(guess, best_of(&w), "%s p%d step %d", c->drafter.member, p, w.step);
     }
     runtime_tap(c->draft_rt, NULL, NULL);
@@ -142,7 +147,8 @@ Test(draft, every_step_equals_the_golden)
 }
 
 /* `n` tokens drawn after a golden prompt, with or without the drafter; owned by the caller. */
-static int32_t *generate(struct couple *c, struct drafter *drafter, struct sampler sampler, size_t n,
+static int32_t *generate(struct couple *c, struct drafter *drafter,
+                         struct sampler sampler, size_t n,
                          struct generation_counts *counts)
 {
     struct generation_options options = {
@@ -167,7 +173,8 @@ static int32_t *generate(struct couple *c, struct drafter *drafter, struct sampl
 Test(draft, tokens_are_the_same_with_and_without)
 {
     static const struct sampler samplers[] = {
-        {0}, {.temperature = 0.7f, .top_k = 8, .top_p = 0.9f, .min_p = 0.02f, .state = 5}};
+        {0},
+        {.temperature = 0.7f, .top_k = 8, .top_p = 0.9f, .min_p = 0.02f, .state = 5}};
     enum { N = 48 };
 
     for (size_t s = 0; s < 2; s++) {

@@ -50,13 +50,14 @@ static void compare(void *arg, const struct tap_event *event)
     bar = strcmp(event->what, "router.ids") == 0 ? 0.0 : LAYER_BAR * passed;
     cr_assert_eq(n, event->n_rows * event->n_cols, "%s", event->what);
     error = golden_error(event->x, want, n);
-    cr_expect(error <= bar, "%s p%d %s %d: %g", watch->golden->member, watch->prompt, event->what,
-              event->layer, error);
+    cr_expect(error <= bar, "%s p%d %s %d: %g", watch->golden->member, watch->prompt,
+              event->what, event->layer, error);
     watch->n_seen++;
     free(want);
 }
 
-static void check_prompt(const struct golden *g, struct runtime *rt, struct sequence *seq, int p)
+static void check_prompt(const struct golden *g, struct runtime *rt, struct sequence *seq,
+                         int p)
 {
     struct watch watch = {
         .golden = g, .prompt = p, .n_layers = (int)runtime_facts(rt)->n_layers};
@@ -85,7 +86,8 @@ Test(forward, every_layer_of_every_member_equals_the_golden)
         struct golden g;
 
         golden_open(&g, members[m]);
-        golden_run(g.model, &(struct runtime_options){.arithmetic = ARITH_F32}, 64, &rt, &seq);
+        golden_run(g.model, &(struct runtime_options){.arithmetic = ARITH_F32}, 64, &rt,
+                   &seq);
         for (int p = 0; p < N_PROMPTS; p++)
             check_prompt(&g, rt, seq, p);
         sequence_free(seq);
@@ -94,7 +96,8 @@ Test(forward, every_layer_of_every_member_equals_the_golden)
     }
 }
 
-static void check_greedy(const struct golden *g, struct runtime *rt, struct sequence *seq, int p)
+static void check_greedy(const struct golden *g, struct runtime *rt, struct sequence *seq,
+                         int p)
 {
     size_t n_ids, n, n_vocab = runtime_facts(rt)->n_vocab;
     int32_t *ids = golden_ints(g, &n_ids, "p%d.input_ids", p);
@@ -107,7 +110,8 @@ static void check_greedy(const struct golden *g, struct runtime *rt, struct sequ
     for (size_t i = 0; i < n; i++) {
         int32_t token = sampler_draw(&greedy, logits, n_vocab, NULL);
 
-        cr_assert_eq(token, want[i], "%s p%d, token %zu of the continuation", g->member, p, i);
+        cr_assert_eq(token, want[i], "%s p%d, token %zu of the continuation", g->member,
+                     p, i);
         free(logits);
         logits = golden_logits(rt, seq, &token, 1, 0);
     }
@@ -124,7 +128,8 @@ Test(forward, greedy_continuations_are_the_same_tokens)
         struct golden g;
 
         golden_open(&g, members[m]);
-        golden_run(g.model, &(struct runtime_options){.arithmetic = ARITH_F32}, 64, &rt, &seq);
+        golden_run(g.model, &(struct runtime_options){.arithmetic = ARITH_F32}, 64, &rt,
+                   &seq);
         for (int p = 0; p < N_PROMPTS; p++)
             check_greedy(&g, rt, seq, p);
         sequence_free(seq);
@@ -156,7 +161,8 @@ Test(forward, perplexity_runs_agree_token_by_token)
     size_t n;
 
     golden_open(&g, "e2b");
-    golden_run(g.model, &(struct runtime_options){.arithmetic = ARITH_F32}, CHUNK, &rt, &seq);
+    golden_run(g.model, &(struct runtime_options){.arithmetic = ARITH_F32}, CHUNK, &rt,
+               &seq);
     int32_t *ids = golden_ints(&g, &n, "ppl.input_ids");
     float *want = golden_floats(&g, &n, "ppl.nll");
     size_t n_vocab = runtime_facts(rt)->n_vocab;
@@ -226,7 +232,8 @@ Test(forward, keys_and_values_equal_the_golden)
         size_t n;
 
         golden_open(&g, members[m]);
-        golden_run(g.model, &(struct runtime_options){.arithmetic = ARITH_F32}, 64, &rt, &seq);
+        golden_run(g.model, &(struct runtime_options){.arithmetic = ARITH_F32}, 64, &rt,
+                   &seq);
         int32_t *ids = golden_ints(&g, &n, "p0.input_ids");
         watch.golden = &g;
         runtime_tap(rt, compare_kv, &watch);

@@ -41,7 +41,8 @@ static void check_pieces(const char *member, enum arithmetic arithmetic)
     struct golden g;
 
     golden_open(&g, member);
-    golden_run(g.model, &(struct runtime_options){.arithmetic = arithmetic}, N_TOKENS, &rt, &seq);
+    golden_run(g.model, &(struct runtime_options){.arithmetic = arithmetic}, N_TOKENS,
+               &rt, &seq);
     fill(runtime_facts(rt)->n_vocab);
     float *whole = golden_logits(rt, seq, ids, N_TOKENS, N_TOKENS - N_LAST);
     for (size_t piece = 37; piece < N_TOKENS; piece += 263) {
@@ -78,7 +79,8 @@ Test(sequence, rows_left_out_change_nothing)
     struct golden g;
 
     golden_open(&g, "e2b");
-    golden_run(g.model, &(struct runtime_options){.arithmetic = ARITH_F32}, 64, &rt, &seq);
+    golden_run(g.model, &(struct runtime_options){.arithmetic = ARITH_F32}, 64, &rt,
+               &seq);
     fill(runtime_facts(rt)->n_vocab);
     float *last = golden_logits(rt, seq, ids, 40, 39);
     sequence_reset(seq);
