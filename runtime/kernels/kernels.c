@@ -4,7 +4,7 @@
 #include "runtime/kernels/kernels.h"
 #include "runtime/kernels/kernel_table.h"
 
-enum { PART = 4096 }; /* numbers in one range of a parallel row function, about */
+enum { RANGE = 4096 }; /* numbers in one range of a parallel row function, about */
 
 const struct kernels *kernels_at(enum cpu_level level)
 {
@@ -56,7 +56,7 @@ struct rows {
 
 static size_t rows_grain(size_t n_cols)
 {
-    return PART / (n_cols + 1) + 1;
+    return RANGE / (n_cols + 1) + 1;
 }
 
 static void norm_rows(void *arg, size_t begin, size_t end)
@@ -108,7 +108,7 @@ void kernels_gelu_mul(const struct kernels *k, const float *gate, const float *u
 {
     struct rows job = {.k = k, .x = gate, .up = up, .y = y};
 
-    parallel_for(n, PART, gelu_part, &job);
+    parallel_for(n, RANGE, gelu_part, &job);
 }
 
 static void softcap_part(void *arg, size_t begin, size_t end)
@@ -122,7 +122,7 @@ void kernels_softcap(const struct kernels *k, float *x, size_t n, float cap)
 {
     struct rows job = {.k = k, .y = x, .factor = cap};
 
-    parallel_for(n, PART, softcap_part, &job);
+    parallel_for(n, RANGE, softcap_part, &job);
 }
 
 void kernels_softmax(const struct kernels *k, float *x, size_t n)
@@ -145,7 +145,7 @@ void kernels_add(const struct kernels *k, float *x, const float *y, size_t n)
 {
     struct rows job = {.k = k, .y = x, .x = y};
 
-    parallel_for(n, PART, add_part, &job);
+    parallel_for(n, RANGE, add_part, &job);
 }
 
 static void mul_part(void *arg, size_t begin, size_t end)
@@ -159,7 +159,7 @@ void kernels_mul(const struct kernels *k, float *x, const float *y, size_t n)
 {
     struct rows job = {.k = k, .y = x, .x = y};
 
-    parallel_for(n, PART, mul_part, &job);
+    parallel_for(n, RANGE, mul_part, &job);
 }
 
 static void scale_part(void *arg, size_t begin, size_t end)
@@ -173,7 +173,7 @@ void kernels_scale(const struct kernels *k, float *x, float s, size_t n)
 {
     struct rows job = {.k = k, .y = x, .factor = s};
 
-    parallel_for(n, PART, scale_part, &job);
+    parallel_for(n, RANGE, scale_part, &job);
 }
 
 static void add_scaled_part(void *arg, size_t begin, size_t end)
@@ -187,7 +187,7 @@ void kernels_add_scaled(const struct kernels *k, float *x, const float *y, float
 {
     struct rows job = {.k = k, .y = x, .x = y, .factor = s};
 
-    parallel_for(n, PART, add_scaled_part, &job);
+    parallel_for(n, RANGE, add_scaled_part, &job);
 }
 
 size_t kernels_argmax(const float *x, size_t n)

@@ -102,6 +102,10 @@ static inline float row_exp_sum(float *x, size_t n, float max)
     return math_lanes_sum(s);
 }
 
+/* Where a result may lie over an argument, a small buffer between them lets the compiler see that
+ * they do not overlap. */
+enum { PART = 64 };
+
 /* The mean of squares as a product of the row with itself, but in one piece. */
 static inline void row_norm(const float *x, const float *weight, size_t n, float eps, float *y)
 {
@@ -115,12 +119,17 @@ static inline void row_norm(const float *x, const float *weight, size_t n, float
         s[i - whole] = fmaf(x[i], x[i], s[i - whole]);
 
     float inverse = 1.0f / sqrtf(math_lanes_sum(s) / (float)n + eps);
-    if (!weight)
-        for (size_t i = 0; i < n; i++)
-            y[i] = x[i] * inverse;
-    else
-        for (size_t i = 0; i < n; i++)
-            y[i] = x[i] * inverse * weight[i];
+    float part[PART];
+
+    for (size_t at = 0; at < n; at += PART) {
+        size_t m = n - at < PART ? n - at : PART;
+
+        for (size_t i = 0; i < m; i++)
+            part[i] = x[at + i] * inverse;
+        for (size_t i = 0; weight && i < m; i++)
+            part[i] *= weight[at + i];
+        memcpy(y + at, part, m * sizeof(*y));
+    }
 }
 
 static inline void row_rotate(float *x, size_t half, const float *cos, const float *sin)
@@ -133,13 +142,12 @@ static inline void row_rotate(float *x, size_t half, const float *cos, const flo
     }
 }
 
-/* y may be gate or up: a small buffer between them lets the compiler see that none overlap. */
 static inline void row_gelu_mul(const float *gate, const float *up, size_t n, float *y)
 {
-    float part[64];
+    float part[PART];
 
-    for (size_t at = 0; at < n; at += 64) {
-        size_t m = n - at < 64 ? n - at : 64;
+    for (size_t at = 0; at < n; at += PART) {
+        size_t m = n - at < PART ? n - at : PART;
 
         for (size_t i = 0; i < m; i++)
             part[i] = math_gelu(gate[at + i]) * up[at + i];
