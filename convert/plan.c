@@ -1,9 +1,5 @@
 /*
- * plan.c - decide types, files and offsets; everything a dry run shows
- *
- * Who decides a tensor's type, the last one that speaks: the mix, the source (numbers that are
- * already blocks and fit as they are), the recipe, --ple-type, and what was found on the way (a
- * block whose scale F16 cannot hold).
+ * plan.c - items, files and offsets: everything a dry run shows
  */
 #include "convert/plan.h"
 
@@ -11,151 +7,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char ple_table[] = "per_layer_token_embd.weight";
+const char work_ple_table[] = "per_layer_token_embd.weight";
 static const char default_type[] = "Q4_K_M";
 
 enum { PLE_ALIGNMENT = 4096, ALIGNMENT = 32 };
 
-/* ---- types ---- */
-
-/* Types of all entries, dead ones too, as decided so far. */
-struct types {
-    enum block_type *of;
-    const char **why;
-};
-
-/* What may be given another type: matrices, but not norms and the router. */
-static bool is_free(const struct source_entry *e)
-{
-    const size_t n = strlen(e->name);
-    static const char norm[] = "_norm.weight", weight[] = ".weight";
-
-    return e->n_dims >= 2 && !strstr(e->name, "ffn_gate_inp.") && n > sizeof(norm) &&
-           strcmp(e->name + n - (sizeof(norm) - 1), norm) != 0 &&
-           strcmp(e->name + n - (sizeof(weight) - 1), weight) == 0;
-}
+/* ---- items ---- */
 
 static bool is_quantized(enum block_type type)
 {
     const struct block_info *info = block_type_info(type);
     return info && info->is_quantized;
 }
-
-/* F32, F16 and BF16 are the converter's output types, not llama-quantize's: they are given to every
- * matrix, also to those that quantizing leaves alone. */
-static void widen_all(const struct work *work, struct types *types)
-{
-    enum block_type type;
-
-    if (!block_type_from_name(mix_name(work->mix), &type) || is_quantized(type))
-        return;
-    for (size_t i = 0; i < work->src->n_entries; i++)
-        if (is_free(&work->src->entries[i]))
-            types->of[i] = type;
-}
-
-static enum status types_by_mix(struct work *work, struct types *types, struct error *err)
-{
-    const struct source *src = work->src;
-    struct mix_facts facts = src->facts;
-    struct gguf_tensor *tensors = arena_array(&work->arena, src->n_entries + 1, sizeof(*tensors));
-
-    if (!tensors)
-        return fail(err, ERR_NOMEM, "no memory for the plan");
-    for (size_t i = 0; i < src->n_entries; i++) {
-        const struct source_entry *e = &src->entries[i];
-
-        tensors[i] = (struct gguf_tensor){.name = e->name, .type = e->kept, .n_dims = e->n_dims};
-        memcpy(tensors[i].ne, e->ne, sizeof(e->ne));
-    }
-    facts.has_importance = work->stats != NULL;
-    const enum status st =
-        mix_apply(work->mix, &facts, tensors, src->n_entries, types->of, types->why, err);
-    if (st == OK)
-        widen_all(work, types);
-    return st;
-}
-
-/* A checkpoint whose codes fit a block type loses nothing in it; the mix would round again. */
-static void types_by_source(const struct work *work, struct types *types)
-{
-    for (size_t i = 0; work->src->cp && i < work->src->n_entries; i++) {
-        const struct source_entry *e = &work->src->entries[i];
-
-        if (!is_quantized(e->kept) || !is_quantized(types->of[i]))
-            continue;
-        types->of[i] = e->kept;
-        types->why[i] = "exact: the source's own codes and scales";
-    }
-}
-
-static enum status types_by_recipe(struct work *work, const char *path, struct types *types,
-                                   struct error *err)
-{
-    struct recipe recipe;
-    enum status st = recipe_read(path, &recipe, err);
-
-    for (size_t i = 0; st == OK && i < work->src->n_entries; i++) {
-        const struct source_entry *e = &work->src->entries[i];
-        const struct recipe_line *line = recipe_match(&recipe, e->name);
-
-        if (!line || !is_free(e))
-            continue;
-        types->of[i] = mix_fallback(line->type, e->ne[0]);
-        types->why[i] = arena_printf(&work->arena, "recipe line %u%s", line->line,
-                                     types->of[i] == line->type ? "" : ", fallback for its rows");
-        if (!types->why[i])
-            st = fail(err, ERR_NOMEM, "no memory for the plan");
-    }
-    for (size_t i = 0; st == OK && i < recipe.n_lines; i++)
-        if (!recipe.lines[i].was_matched)
-            st = source_note(work->src, err, "%s:%u: no tensor matches \"%s\"", path,
-                             recipe.lines[i].line, recipe.lines[i].pattern);
-    if (recipe.path)
-        recipe_free(&recipe);
-    return st;
-}
-
-static enum status types_by_ple(const struct work *work, const char *name, struct types *types,
-                                struct error *err)
-{
-    enum block_type type;
-
-    if (!block_type_from_name(name, &type))
-        return fail(err, ERR_USAGE, "--ple-type %s: no such type", name);
-    for (size_t i = 0; i < work->src->n_entries; i++) {
-        const struct source_entry *e = &work->src->entries[i];
-
-        if (strcmp(e->name, ple_table) != 0)
-            continue;
-        types->of[i] = mix_fallback(type, e->ne[0]);
-        types->why[i] = types->of[i] == type ? "--ple-type" : "--ple-type, fallback for its rows";
-    }
-    return OK;
-}
-
-static enum status decide_types(struct work *work, const struct convert_options *options,
-                                struct types *types, struct error *err)
-{
-    const size_t n = work->src->n_entries + 1;
-    enum status st;
-
-    types->of = arena_array(&work->arena, n, sizeof(*types->of));
-    types->why = arena_array(&work->arena, n, sizeof(*types->why));
-    if (!types->of || !types->why)
-        return fail(err, ERR_NOMEM, "no memory for the plan");
-    st = types_by_mix(work, types, err);
-    if (st != OK)
-        return st;
-    types_by_source(work, types);
-    if (options->recipe)
-        st = types_by_recipe(work, options->recipe, types, err);
-    if (st == OK && options->ple_type)
-        st = types_by_ple(work, options->ple_type, types, err);
-    return st;
-}
-
-/* ---- items ---- */
 
 /* Rows that keep their bytes need no quantizer. */
 static bool is_repacked(const struct work_item *item)
@@ -235,7 +98,7 @@ static enum status list_items(struct work *work, const struct types *types, bool
         return fail(err, ERR_NOMEM, "no memory for the plan");
     for (int pass = 0; pass < 2; pass++)
         for (size_t i = 0; st == OK && i < src->n_entries; i++) {
-            const bool is_ple = strcmp(src->entries[i].name, ple_table) == 0;
+            const bool is_ple = strcmp(src->entries[i].name, work_ple_table) == 0;
 
             /* split: one pass in source order; inline: the table in the second */
             if (src->entries[i].is_dead || (is_split ? pass == 1 : is_ple != (pass == 1)))
@@ -377,7 +240,7 @@ static enum status make_files(struct work *work, const char *out_path,
 static bool has_ple(const struct source *src)
 {
     for (size_t i = 0; i < src->n_entries; i++)
-        if (strcmp(src->entries[i].name, ple_table) == 0)
+        if (strcmp(src->entries[i].name, work_ple_table) == 0)
             return true;
     return false;
 }
@@ -402,7 +265,7 @@ enum status work_plan(const char *source, const char *out_path,
     if (st == OK)
         st = source_open(source, &options->source, &work->src, err);
     if (st == OK)
-        st = decide_types(work, options, &types, err);
+        st = work_decide_types(work, options, &types, err);
     if (st == OK) {
         const bool is_split = !options->ple_inline && has_ple(work->src);
 

@@ -49,6 +49,18 @@ struct wider {
     size_t n;
 };
 
+/* Types of all source entries, dead ones too, from the work's arena. */
+struct types {
+    enum block_type *of;
+    const char **why; /* static, or from the arena */
+};
+
+extern const char work_ple_table[]; /* the GGUF name of the per-layer table */
+
+/* Ask the mix, the source, the recipe and the options, in that order. */
+MUST_CHECK enum status work_decide_types(struct work *work, const struct convert_options *options,
+                                         struct types *types, struct error *err);
+
 /* Decide everything. Reads headers, configuration and tokenizer; writes nothing. */
 MUST_CHECK enum status work_plan(const char *source, const char *out_path,
                                  const struct convert_options *options, const struct wider *wider,
