@@ -165,8 +165,9 @@ static enum status check_reach(const struct archive_entry *entry, uint64_t offse
             return fail(err, ERR_CORRUPT, "overflow in its stride");
     if (last >= n_elements)
         return fail(err, ERR_CORRUPT,
-                    "runs past its storage: element %" PRIu64 " of %" PRIu64, last,
-                    n_elements);
+                    "its size and stride reach element %" PRIu64 " of the %" PRIu64
+                    " in its storage",
+                    last, n_elements);
     return OK;
 }
 
