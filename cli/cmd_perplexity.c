@@ -61,7 +61,7 @@ static enum status work(const struct perplexity_call *call, struct ui *ui,
 
 int cmd_perplexity(int argc, char **argv)
 {
-    struct perplexity_call call = {.runtime.arithmetic = ARITH_F32, .text.n_ctx = 512};
+    struct perplexity_call call = {.runtime.arithmetic = ARITH_F32};
     int arithmetic = 0;
     const struct option options[] = {
         {"text", 0, OPTION_TEXT, &call.text.path, "FILE", "the text to score"},
@@ -69,6 +69,8 @@ int cmd_perplexity(int argc, char **argv)
          1 << 20},
         {"chunks", 0, OPTION_INT, &call.text.n_chunks, "N", "at most this many (all)", 0,
          1e9},
+        {"chat", 0, OPTION_FLAG, &call.text.is_chat, NULL,
+         "the text is JSONL of conversations; only the model's turns are scored"},
         {"arithmetic", 0, OPTION_CHOICE, &arithmetic, "f32|fast",
          "decode weights exactly, or round activations to 8 bits as `run` does (f32)"},
         {0},

@@ -79,7 +79,7 @@ static enum status work(const struct reference_call *call, struct ui *ui,
 
 int cmd_reference(int argc, char **argv)
 {
-    struct reference_call call = {.text.n_ctx = 512, .n_entries = LOGITS_ENTRIES};
+    struct reference_call call = {.n_entries = LOGITS_ENTRIES};
     int arithmetic = 0;
     const struct option options[] = {
         {"text", 0, OPTION_TEXT, &call.text.path, "FILE", "the text to score"},
@@ -88,6 +88,8 @@ int cmd_reference(int argc, char **argv)
          1 << 20},
         {"chunks", 0, OPTION_INT, &call.text.n_chunks, "N", "at most this many (all)", 0,
          1e9},
+        {"chat", 0, OPTION_FLAG, &call.text.is_chat, NULL,
+         "the text is JSONL of conversations; only the model's turns are scored"},
         {"entries", 0, OPTION_INT, &call.n_entries, "N",
          "pieces kept a token (252: 2048 bytes); as many as the vocabulary: exact", 2,
          65535},

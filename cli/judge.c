@@ -80,7 +80,10 @@ enum status judge_read_text(const struct judge *judge, const struct judge_text *
     st = file_read_all(wanted->path, MAX_TEXT_BYTES, &bytes, &n, err);
     if (st != OK)
         return st;
-    st = text_from_prose(judge->tok, bytes, n, &options, out, err);
+    if (wanted->is_chat)
+        st = text_from_chat(judge->tok, judge->model->meta, bytes, n, &options, out, err);
+    else
+        st = text_from_prose(judge->tok, bytes, n, &options, out, err);
     free(bytes);
     return st == OK ? OK : fail_at(err, wanted->path);
 }

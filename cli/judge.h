@@ -33,6 +33,7 @@ void judge_name(const struct judge *judge, char name[LOGITS_SOURCE_BYTES]);
 struct judge_text {
     const char *path;
     int64_t n_ctx, n_chunks;
+    bool is_chat;
 };
 
 /* Read and cut the text. ERR_USAGE when no path was given. */

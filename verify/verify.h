@@ -39,6 +39,15 @@ MUST_CHECK enum status text_from_prose(const struct tokenizer *tok, const char *
                                        size_t n, const struct text_options *options,
                                        struct logits_text *out, struct error *err);
 
+/* Conversations, one a line of JSON, rendered by the template in `meta` (formats/chat): every turn
+ * of the model is a chunk, its prompt given and its answer scored; n_ctx 0 is 4096. Answers are cut
+ * at the context, turns whose prompt fills it are left out with a warning. ERR_CORRUPT names the
+ * line; what the template reports. */
+MUST_CHECK enum status text_from_chat(const struct tokenizer *tok, const struct gguf_meta *meta,
+                                      const char *bytes, size_t n,
+                                      const struct text_options *options,
+                                      struct logits_text *out, struct error *err);
+
 /* ---- where logits come from ---- */
 
 /* Something that evaluates n ids from an empty context and shows their logits. */
