@@ -61,10 +61,11 @@ static void report(void *arg, const char *what, uint64_t done, uint64_t total)
         return;
     pthread_mutex_lock(&ui->lock);
     seconds = now();
-    if (ui->began < 0) {
+    if (ui->began < 0 || done < ui->done) {
         ui->began = ui->last = seconds;
         ui->first = done;
     }
+    ui->done = done;
     if (seconds - ui->last >= (ui->is_terminal ? BAR_SECONDS : LINE_SECONDS)) {
         ui->last = seconds;
         share = total > 0 && done < total ? (double)done / (double)total : 1.0;

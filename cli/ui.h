@@ -26,6 +26,7 @@ struct ui {
     enum ui_unit unit;
     double began, last; /* seconds; of the job in hand, and when it was last shown */
     uint64_t first;     /* done when it began: a resumed job starts in the middle */
+    uint64_t done;      /* when last told; less than before is a new job */
     pthread_mutex_t lock;
 };
 
