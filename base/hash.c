@@ -52,7 +52,7 @@ void sha256_hex(const uint8_t digest[32], char text[65])
 {
     static const char digits[] = "0123456789abcdef";
 
-    for (int i = 0; i < 32; i++) {
+    for (size_t i = 0; i < 32; i++) {
         text[2 * i] = digits[digest[i] >> 4];
         text[2 * i + 1] = digits[digest[i] & 15];
     }

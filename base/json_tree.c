@@ -41,8 +41,8 @@ static char *with_reals(const char *text, size_t n, size_t *n_out)
             continue;
         memcpy(copy + at, text + from, scanner.at - from);
         at += scanner.at - from;
-        memcpy(copy + at, ".0", 2);
-        at += 2;
+        copy[at++] = '.';
+        copy[at++] = '0';
         from = scanner.at;
     }
     json_scan_end(&scanner);

@@ -10,7 +10,7 @@
 enum { BAR_COLUMNS = 24, WHAT_COLUMNS = 28, LINE_BYTES = 256 };
 
 /* How often something new is shown. */
-static const double BAR_SECONDS = 0.1, LINE_SECONDS = 5.0;
+static const double bar_seconds = 0.1, line_seconds = 5.0;
 
 static double now(void)
 {
@@ -66,7 +66,7 @@ static void report(void *arg, const char *what, uint64_t done, uint64_t total)
         ui->first = done;
     }
     ui->done = done;
-    if (seconds - ui->last >= (ui->is_terminal ? BAR_SECONDS : LINE_SECONDS)) {
+    if (seconds - ui->last >= (ui->is_terminal ? bar_seconds : line_seconds)) {
         ui->last = seconds;
         share = total > 0 && done < total ? (double)done / (double)total : 1.0;
         describe(ui, line, done, total, seconds - ui->began);

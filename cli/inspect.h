@@ -22,7 +22,7 @@ MUST_CHECK enum status inspect_safetensors(const struct inspection *want,
 
 /* Say one sentence for each thing that llama.cpp 0.5.0 would refuse, or silently take for
  * something else, although the file is well formed. */
-void loader_rules(const struct gguf *file, void (*say)(void *arg, const char *sentence),
+void loader_rules(const struct gguf *file, void (*tell)(void *arg, const char *sentence),
                   void *arg);
 
 /* "[2048, 256]" of n dimensions, slowest first. */

@@ -6,7 +6,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { FEW = 64, ELEMENT_BYTES = 80 };
+enum { FEW = 64, FEW_BYTES = 1024, ELEMENT_BYTES = 80 };
 
 static enum gguf_type element_type(const struct gguf_value *value)
 {
@@ -17,7 +17,7 @@ static enum gguf_type element_type(const struct gguf_value *value)
 static bool is_short(const struct gguf_value *value)
 {
     if (value->type == GGUF_STRING)
-        return gguf_value_str(value, 0).n <= 16 * FEW;
+        return gguf_value_str(value, 0).n <= FEW_BYTES;
     return value->count <= FEW;
 }
 

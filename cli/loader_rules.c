@@ -321,11 +321,11 @@ static void read_sizes(struct rules *rules)
     }
 }
 
-void loader_rules(const struct gguf *file, void (*sink)(void *arg, const char *sentence),
+void loader_rules(const struct gguf *file, void (*tell)(void *arg, const char *sentence),
                   void *arg)
 {
     struct rules rules = {
-        .file = file, .meta = gguf_metadata(file), .say = sink, .arg = arg};
+        .file = file, .meta = gguf_metadata(file), .say = tell, .arg = arg};
     struct gguf_str arch;
 
     if (!gguf_get_str(rules.meta, "general.architecture", &arch))
