@@ -31,6 +31,7 @@ static const struct command {
      "keep what a model says of a text"},
     {"compare", cmd_compare, "MODEL --reference REF",
      "divergence, agreement, perplexity ratio"},
+    {"bench", cmd_bench, "MODEL", "tokens a second and the share of this machine's limits"},
     {"help", help, "[VERB]", "examples and options of a verb"},
     {"version", cmd_version, "", "version, build, instruction sets found"},
 };
