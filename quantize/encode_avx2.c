@@ -52,6 +52,11 @@ static inline void halves(vec v, uint16_t *out)
     _mm_storeu_si128((__m128i *)out, _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
 }
 
+static inline vec half_of(vec v)
+{
+    return _mm256_cvtph_ps(_mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+}
+
 static inline void narrow(ivec v, uint8_t *out)
 {
     const __m256i low = _mm256_set1_epi32(0x0c080400); /* in each 128 bits: bytes 0 4 8 12 */
@@ -73,6 +78,7 @@ const struct encoders encode_avx2 = {
     .symmetric = symmetric,
     .asymmetric = asymmetric,
     .requantize = requantize,
-    .loss = loss,
+    .scales = scales,
+    .losses = losses,
     .fit = fit,
 };

@@ -3,6 +3,7 @@
  */
 #include <immintrin.h>
 #include <stdint.h>
+#include <string.h>
 
 #define WIDTH 16
 
@@ -65,6 +66,17 @@ static inline void halves(vec v, uint16_t *out)
                      _mm256_cvtps_ph(upper(v), _MM_FROUND_TO_NEAREST_INT));
 }
 
+static inline vec half_of(vec v)
+{
+    __m256 lo = _mm256_cvtph_ps(_mm256_cvtps_ph(lower(v), _MM_FROUND_TO_NEAREST_INT));
+    __m256 hi = _mm256_cvtph_ps(_mm256_cvtps_ph(upper(v), _MM_FROUND_TO_NEAREST_INT));
+    vec out;
+
+    memcpy(&out, &lo, sizeof(lo));
+    memcpy((char *)&out + sizeof(lo), &hi, sizeof(hi));
+    return out;
+}
+
 static inline void narrow(ivec v, uint8_t *out)
 {
     /* Codes fit a signed byte, so that saturation changes nothing. */
@@ -83,6 +95,7 @@ const struct encoders encode_avx512 = {
     .symmetric = symmetric,
     .asymmetric = asymmetric,
     .requantize = requantize,
-    .loss = loss,
+    .scales = scales,
+    .losses = losses,
     .fit = fit,
 };

@@ -10,6 +10,7 @@
  *     fma_of(a, b, c)   a * b + c, rounded once
  *     highest(v)        the largest lane; no NaN
  *     halves(v, out)    WIDTH halves, nearest even
+ *     half_of(v)        rounded to halves, as floats
  *     narrow(v, out)    the low bytes of WIDTH integers
  *
  * Arithmetic is written with the operators of GNU C, so that the order of operations can be
@@ -315,88 +316,135 @@ static inline struct affine affine_start(const struct column *c)
     return (struct affine){.w = w, .x = x, .low = low, .high = high};
 }
 
-static inline vec affine_error(const struct column *c, const vec *l, vec scale, vec low)
-{
-    vec error = {0};
+/* Columns searched side by side, for the same reason. */
+enum { PAIR = WIDTH < TILE_LANES ? 2 : 1 };
 
+static inline void affine_errors(const struct column *c, vec l[32][PAIR], const vec *scale,
+                                 const vec *low, vec *error)
+{
+    for (int p = 0; p < PAIR; p++)
+        error[p] = (vec){0};
     for (int i = 0; i < 32; i++) {
-        vec diff = scale * l[i] + low - c->x[i];
-        error += c->w[i] * (diff * diff);
+        for (int p = 0; p < PAIR; p++) {
+            vec diff = scale[p] * l[i][p] + low[p] - c[p].x[i];
+            error[p] += c[p].w[i] * (diff * diff);
+        }
     }
-    return error;
 }
 
-static inline void affine_try(const struct column *c, struct affine *a, vec inv, int top)
+/* The sums a pair of candidates needs, and its codes. */
+struct sums {
+    vec l[PAIR], ll[PAIR], xl[PAIR];
+};
+
+static inline void affine_sums(const struct column *c, const struct affine *a, const vec *inv,
+                               int top, vec l[32][PAIR], struct sums *out)
 {
-    vec l[32], sl = {0}, sll = {0}, sxl = {0};
+    struct sums sum = {0};
 
     for (int i = 0; i < 32; i++) {
-        l[i] = nearest_lanes(inv * (c->x[i] - a->low), 0, top);
-        vec wl = c->w[i] * l[i];
-        sl += wl;
-        sll += wl * l[i];
-        sxl += wl * c->x[i];
+        for (int p = 0; p < PAIR; p++) {
+            l[i][p] = nearest_lanes(inv[p] * (c[p].x[i] - a[p].low), 0, top);
+            vec wl = c[p].w[i] * l[i][p];
+            sum.l[p] += wl;
+            sum.ll[p] += wl * l[i][p];
+            sum.xl[p] += wl * c[p].x[i];
+        }
     }
-    vec det = a->w * sll - sl * sl;
-    vec scale = (a->w * sxl - a->x * sl) / det;
-    vec low = (sll * a->x - sl * sxl) / det;
-    ivec above = low > 0.0f;
-    scale = pick(above, sxl / sll, scale);
-    low = pick(above, all(0.0f), low);
-
-    vec error = affine_error(c, l, scale, low);
-    ivec better = (det > 0.0f) & (error < a->error);
-    a->error = pick(better, error, a->error);
-    a->inv = pick(better, inv, a->inv);
-    a->base = pick(better, a->low, a->base);
-    a->scale = pick(better, scale, a->scale);
-    a->low = pick(better, low, a->low);
+    *out = sum;
 }
 
-static inline void asymmetric_column(struct tile *tile, int b, const struct ladder *ladder)
+static inline void affine_try(const struct column *c, struct affine *a, float levels, int top)
 {
-    const float top = (float)ladder->top;
-    struct column c;
-    vec l[32];
+    vec l[32][PAIR], inv[PAIR], scale[PAIR], low[PAIR], det[PAIR], error[PAIR];
+    struct sums sum;
 
-    load_column(tile, b, 32, &c);
-    struct affine a = affine_start(&c);
-    ivec flat = ~(a.high > a.low);
-    vec start = a.low;
+    for (int p = 0; p < PAIR; p++)
+        inv[p] = levels / (a[p].high - a[p].low); /* low moves with the best */
+    affine_sums(c, a, inv, top, l, &sum);
+    for (int p = 0; p < PAIR; p++) {
+        vec sl = sum.l[p], sll = sum.ll[p], sxl = sum.xl[p];
 
-    a.base = a.low;
-    a.inv = top / (a.high - a.low);
-    a.scale = 1.0f / a.inv;
-    for (int i = 0; i < 32; i++)
-        l[i] = nearest_lanes(a.inv * (c.x[i] - a.base), 0, ladder->top);
-    a.error = affine_error(&c, l, a.scale, a.low);
-    for (int k = 0; k <= ladder->n_steps; k++) {
-        float levels = ladder->first + ladder->step * (float)k + top;
-        affine_try(&c, &a, levels / (a.high - a.low), ladder->top); /* low has moved */
+        det[p] = a[p].w * sll - sl * sl;
+        scale[p] = (a[p].w * sxl - a[p].x * sl) / det[p];
+        low[p] = (sll * a[p].x - sl * sxl) / det[p];
+        ivec above = low[p] > 0.0f;
+        scale[p] = pick(above, sxl / sll, scale[p]);
+        low[p] = pick(above, all(0.0f), low[p]);
     }
+    affine_errors(c, l, scale, low, error);
+    for (int p = 0; p < PAIR; p++) {
+        ivec better = (det[p] > 0.0f) & (error[p] < a[p].error);
 
-    store(&tile->scale[b], pick(flat, all(0.0f), a.scale));
-    store(&tile->offset[b], -pick(flat, start, a.low));
-    for (int i = 0; i < 32; i++) {
-        vec q = nearest_lanes(a.inv * (c.x[i] - a.base), 0, ladder->top);
-        store_codes(&tile->q[i][b], pick(flat, all(0.0f), q));
+        a[p].error = pick(better, error[p], a[p].error);
+        a[p].inv = pick(better, inv[p], a[p].inv);
+        a[p].base = pick(better, a[p].low, a[p].base);
+        a[p].scale = pick(better, scale[p], a[p].scale);
+        a[p].low = pick(better, low[p], a[p].low);
+    }
+}
+
+/* The codes of minimum to maximum, before any search. */
+static inline void affine_first(const struct column *c, struct affine *a, int top)
+{
+    vec l[32][PAIR], scale[PAIR], low[PAIR], error[PAIR];
+
+    for (int p = 0; p < PAIR; p++) {
+        a[p].base = low[p] = a[p].low;
+        a[p].inv = (float)top / (a[p].high - a[p].low);
+        a[p].scale = scale[p] = 1.0f / a[p].inv;
+        for (int i = 0; i < 32; i++)
+            l[i][p] = nearest_lanes(a[p].inv * (c[p].x[i] - a[p].base), 0, top);
+    }
+    affine_errors(c, l, scale, low, error);
+    for (int p = 0; p < PAIR; p++)
+        a[p].error = error[p];
+}
+
+static void asymmetric_pair(struct tile *tile, int b, const struct ladder *ladder)
+{
+    struct column c[PAIR];
+    struct affine a[PAIR];
+    vec start[PAIR];
+
+    for (int p = 0; p < PAIR; p++) {
+        load_column(tile, b + WIDTH * p, 32, &c[p]);
+        a[p] = affine_start(&c[p]);
+        start[p] = a[p].low;
+    }
+    affine_first(c, a, ladder->top);
+    for (int k = 0; k <= ladder->n_steps; k++)
+        affine_try(c, a, ladder->first + ladder->step * (float)k + (float)ladder->top,
+                   ladder->top);
+
+    for (int p = 0; p < PAIR; p++) {
+        ivec flat = ~(a[p].high > start[p]); /* one value, which is not positive */
+        int at = b + WIDTH * p;
+
+        store(&tile->scale[at], pick(flat, all(0.0f), a[p].scale));
+        store(&tile->offset[at], -pick(flat, start[p], a[p].low));
+        for (int i = 0; i < 32; i++) {
+            vec q = nearest_lanes(a[p].inv * (c[p].x[i] - a[p].base), 0, ladder->top);
+            store_codes(&tile->q[i][at], pick(flat, all(0.0f), q));
+        }
     }
 }
 
 static void asymmetric(struct tile *tile, const struct ladder *ladder)
 {
-    for (int b = 0; b < TILE_LANES; b += WIDTH)
-        asymmetric_column(tile, b, ladder);
+    for (int b = 0; b < TILE_LANES; b += WIDTH * PAIR)
+        asymmetric_pair(tile, b, ladder);
 }
 
-static void requantize(struct tile *tile, int n, int lo, int hi)
+static void requantize(struct tile *tile, const struct codes *codes)
 {
     for (int b = 0; b < TILE_LANES; b += WIDTH) {
         vec scale = load(&tile->scale[b]), offset = load(&tile->offset[b]);
         ivec keep = scale == 0.0f;
 
-        for (int i = 0; i < n; i++) {
-            vec q = nearest_lanes((load(&tile->x[i][b]) + offset) / scale, lo, hi);
+        for (int i = 0; i < codes->n; i++) {
+            vec v = (load(&tile->x[i][b]) + offset) / scale;
+            vec q = nearest_lanes(v, codes->lo, codes->hi);
             ivec code = __builtin_convertvector(q, ivec), old;
 
             memcpy(&old, &tile->q[i][b], sizeof(old));
@@ -420,35 +468,73 @@ static inline vec code_of(vec v, vec inv, vec lo, vec hi)
     return (q + 12582912.0f) - 12582912.0f;
 }
 
-static void loss(const struct tile *tile, int n, int lo, int hi, float *out)
+static void scales(const float value[TILE_LANES], const float *ratios, int n,
+                   struct candidate *out)
 {
-    const vec low = all((float)lo), high = all((float)hi);
-
-    for (int b = 0; b < TILE_LANES; b += WIDTH) {
-        vec scale = load(&tile->scale[b]), offset = load(&tile->offset[b]);
-        vec inv = inverse_lanes(scale), sum = {0};
-
-        for (int i = 0; i < n; i++) {
-            vec v = load(&tile->x[i][b]) + offset;
-            vec e = fma_of(-scale, code_of(v, inv, low, high), v);
-
-            sum = fma_of(load(&tile->w[i][b]) * e, e, sum);
+    for (int k = 0; k < n; k++) {
+        for (int b = 0; b < TILE_LANES; b += WIDTH) {
+            store(&out[k].scale[b], half_of(load(value + b) * ratios[k]));
+            store(&out[k].offset[b], (vec){0});
         }
-        store(out + b, sum);
     }
 }
 
-static void fit(const struct tile *tile, int n, int lo, int hi, struct moments *out)
+/* `count` candidates, 1 or 4, side by side: a sum waits for its last addition, and four sums
+ * wait together. */
+static inline __attribute__((always_inline)) void
+lane_losses(const struct tile *tile, const struct codes *codes, int b,
+            const struct candidate *candidates, const int count, float (*loss)[TILE_LANES])
 {
-    const vec low = all((float)lo), high = all((float)hi);
+    const vec lo = all((float)codes->lo), hi = all((float)codes->hi);
+    vec scale[4], offset[4], inv[4], sum[4];
+
+    for (int k = 0; k < count; k++) {
+        scale[k] = load(&candidates[k].scale[b]);
+        offset[k] = load(&candidates[k].offset[b]);
+        inv[k] = inverse_lanes(scale[k]);
+        sum[k] = (vec){0};
+    }
+    for (int i = 0; i < codes->n; i++) {
+        vec x = load(&tile->x[i][b]), w = load(&tile->w[i][b]);
+
+        for (int k = 0; k < count; k++) {
+            vec v = x + offset[k];
+            vec e = fma_of(-scale[k], code_of(v, inv[k], lo, hi), v);
+
+            sum[k] = fma_of(w * e, e, sum[k]);
+        }
+    }
+    for (int k = 0; k < count; k++)
+        store(&loss[k][b], sum[k]);
+}
+
+static void losses(const struct tile *tile, const struct codes *codes,
+                   const struct candidate *candidates, int n_candidates,
+                   float (*loss)[TILE_LANES])
+{
+    for (int b = 0; b < TILE_LANES; b += WIDTH) {
+        int k = 0;
+
+        for (; k + 4 <= n_candidates; k += 4)
+            lane_losses(tile, codes, b, candidates + k, 4, loss + k);
+        for (; k < n_candidates; k++)
+            lane_losses(tile, codes, b, candidates + k, 1, loss + k);
+    }
+}
+
+static void fit(const struct tile *tile, const struct codes *codes,
+                const struct candidate *candidate, struct moments *out)
+{
+    const vec lo = all((float)codes->lo), hi = all((float)codes->hi);
 
     for (int b = 0; b < TILE_LANES; b += WIDTH) {
-        vec offset = load(&tile->offset[b]);
-        vec inv = inverse_lanes(load(&tile->scale[b])), wc = {0}, wcc = {0}, wxc = {0};
+        vec inv = inverse_lanes(load(&candidate->scale[b]));
+        vec offset = load(&candidate->offset[b]);
+        vec wc = {0}, wcc = {0}, wxc = {0};
 
-        for (int i = 0; i < n; i++) {
+        for (int i = 0; i < codes->n; i++) {
             vec x = load(&tile->x[i][b]);
-            vec c = code_of(x + offset, inv, low, high);
+            vec c = code_of(x + offset, inv, lo, hi);
             vec w = load(&tile->w[i][b]) * c;
 
             wc += w;

@@ -49,6 +49,11 @@ static inline void halves(vec v, uint16_t *out)
     vst1_u16(out, vreinterpret_u16_f16(vcvt_f16_f32(v)));
 }
 
+static inline vec half_of(vec v)
+{
+    return vcvt_f32_f16(vcvt_f16_f32(v));
+}
+
 static inline void narrow(ivec v, uint8_t *out)
 {
     uint16x4_t pairs = vmovn_u32(vreinterpretq_u32_s32(v));
@@ -69,6 +74,7 @@ const struct encoders encode_neon = {
     .symmetric = symmetric,
     .asymmetric = asymmetric,
     .requantize = requantize,
-    .loss = loss,
+    .scales = scales,
+    .losses = losses,
     .fit = fit,
 };

@@ -8,6 +8,7 @@
 #include "quantize/encode_tables.h"
 
 #include "formats/blocks/blocks.h"
+#include "quantize/half.h"
 #include "quantize/nearest.h"
 
 #include <float.h>
@@ -286,14 +287,14 @@ static void asymmetric(struct tile *tile, const struct ladder *ladder)
     }
 }
 
-static void requantize(struct tile *tile, int n, int lo, int hi)
+static void requantize(struct tile *tile, const struct codes *codes)
 {
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < codes->n; i++) {
         for (int b = 0; b < TILE_LANES; b++) {
             float v = tile->x[i][b] + tile->offset[b];
 
             if (tile->scale[b] != 0.0f)
-                tile->q[i][b] = nearest_within(v / tile->scale[b], lo, hi);
+                tile->q[i][b] = nearest_within(v / tile->scale[b], codes->lo, codes->hi);
         }
     }
 }
@@ -310,29 +311,51 @@ static float code_of(float v, float inv, float lo, float hi)
     return (q + 12582912.0f) - 12582912.0f;
 }
 
-static void loss(const struct tile *tile, int n, int lo, int hi, float *out)
+static void scales(const float value[TILE_LANES], const float *ratios, int n,
+                   struct candidate *out)
 {
-    for (int b = 0; b < TILE_LANES; b++) {
-        float scale = tile->scale[b], inv = inverse(scale), sum = 0.0f;
-
-        for (int i = 0; i < n; i++) {
-            float v = tile->x[i][b] + tile->offset[b];
-            float e = fmaf(-scale, code_of(v, inv, (float)lo, (float)hi), v);
-
-            sum = fmaf(tile->w[i][b] * e, e, sum);
+    for (int k = 0; k < n; k++) {
+        for (int b = 0; b < TILE_LANES; b++) {
+            out[k].scale[b] = half_round(value[b] * ratios[k]);
+            out[k].offset[b] = 0.0f;
         }
-        out[b] = sum;
     }
 }
 
-static void fit(const struct tile *tile, int n, int lo, int hi, struct moments *out)
+static float lane_loss(const struct tile *tile, const struct codes *codes,
+                       const struct candidate *candidate, int b)
 {
-    for (int b = 0; b < TILE_LANES; b++) {
-        float inv = inverse(tile->scale[b]), wc = 0.0f, wcc = 0.0f, wxc = 0.0f;
+    const float lo = (float)codes->lo, hi = (float)codes->hi;
+    float scale = candidate->scale[b], inv = inverse(scale), sum = 0.0f;
 
-        for (int i = 0; i < n; i++) {
-            float v = tile->x[i][b] + tile->offset[b];
-            float c = code_of(v, inv, (float)lo, (float)hi);
+    for (int i = 0; i < codes->n; i++) {
+        float v = tile->x[i][b] + candidate->offset[b];
+        float e = fmaf(-scale, code_of(v, inv, lo, hi), v);
+
+        sum = fmaf(tile->w[i][b] * e, e, sum);
+    }
+    return sum;
+}
+
+static void losses(const struct tile *tile, const struct codes *codes,
+                   const struct candidate *candidates, int n_candidates,
+                   float (*loss)[TILE_LANES])
+{
+    for (int k = 0; k < n_candidates; k++)
+        for (int b = 0; b < TILE_LANES; b++)
+            loss[k][b] = lane_loss(tile, codes, &candidates[k], b);
+}
+
+static void fit(const struct tile *tile, const struct codes *codes,
+                const struct candidate *candidate, struct moments *out)
+{
+    const float lo = (float)codes->lo, hi = (float)codes->hi;
+
+    for (int b = 0; b < TILE_LANES; b++) {
+        float inv = inverse(candidate->scale[b]), wc = 0.0f, wcc = 0.0f, wxc = 0.0f;
+
+        for (int i = 0; i < codes->n; i++) {
+            float c = code_of(tile->x[i][b] + candidate->offset[b], inv, lo, hi);
             float w = tile->w[i][b] * c;
 
             wc += w;
@@ -355,6 +378,7 @@ const struct encoders encode_scalar = {
     .symmetric = symmetric,
     .asymmetric = asymmetric,
     .requantize = requantize,
-    .loss = loss,
+    .scales = scales,
+    .losses = losses,
     .fit = fit,
 };

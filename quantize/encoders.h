@@ -26,6 +26,16 @@ struct ladder {
     int n_steps; /* i = 0 ... n_steps */
 };
 
+/* What is being coded: n weights a lane into codes lo ... hi. */
+struct codes {
+    int n, lo, hi;
+};
+
+/* A scale and an offset to be judged, by lane. */
+struct candidate {
+    _Alignas(64) float scale[TILE_LANES], offset[TILE_LANES];
+};
+
 /* What a least-squares fit of scale and offset needs, by lane. */
 struct moments {
     float wc[TILE_LANES], wcc[TILE_LANES], wxc[TILE_LANES];
@@ -52,13 +62,19 @@ struct encoders {
     /* Weighted search for scale and offset over 32 weights a lane. Sets q, scale, offset. */
     void (*asymmetric)(struct tile *tile, const struct ladder *ladder);
     /* q = nearest((x + offset) / scale) within lo ... hi; lanes of scale 0 keep their q. */
-    void (*requantize)(struct tile *tile, int n, int lo, int hi);
+    void (*requantize)(struct tile *tile, const struct codes *codes);
 
-    /* Sum of w * (x + offset - scale * c)^2 down each lane, c the nearest code within
-     * lo ... hi. */
-    void (*loss)(const struct tile *tile, int n, int lo, int hi, float *loss);
-    /* The moments of those codes. */
-    void (*fit)(const struct tile *tile, int n, int lo, int hi, struct moments *out);
+    /* Candidate k: scale value[b] * ratios[k] rounded to a half, offset 0. */
+    void (*scales)(const float value[TILE_LANES], const float *ratios, int n,
+                   struct candidate *out);
+    /* loss[k][b]: the sum of w * (x + offset - scale * c)^2 down lane b for candidate k, c the
+     * nearest code within lo ... hi. */
+    void (*losses)(const struct tile *tile, const struct codes *codes,
+                   const struct candidate *candidates, int n_candidates,
+                   float (*loss)[TILE_LANES]);
+    /* The moments of the codes of one candidate. */
+    void (*fit)(const struct tile *tile, const struct codes *codes,
+                const struct candidate *candidate, struct moments *out);
 };
 
 /* The best table this machine can run under CARAT_CPU, chosen once. */

@@ -37,8 +37,9 @@ static float largest(const float scales[16])
 
 static void code_super(const struct encoders *encode, struct tile *tile, struct coded_6k *out)
 {
-    encode->symmetric(tile, 16, 32);
+    const struct codes codes = {.n = 16, .lo = -32, .hi = 31};
 
+    encode->symmetric(tile, 16, 32);
     float top = largest(tile->scale);
     if (fabsf(top) < 1e-15f) {
         *out = (struct coded_6k){0};
@@ -57,7 +58,7 @@ static void code_super(const struct encoders *encode, struct tile *tile, struct 
     for (int i = 0; i < 16; i++)
         for (int b = 0; b < TILE_LANES; b++)
             tile->q[i][b] -= 32;
-    encode->requantize(tile, 16, -32, 31);
+    encode->requantize(tile, &codes);
     for (int g = 0; g < 16; g++)
         tile_take(tile, g, 32, out->q + 16 * g, 16);
 }

@@ -78,10 +78,10 @@ static uint16_t spread_plain(const float *values, uint8_t codes[8])
 static void finish(const struct rows_in *in, struct tile *tile, struct coded_k *supers, int n,
                    void **out)
 {
-    bool q4 = in->type == TYPE_Q4_K;
+    const struct codes codes = {.n = 32, .lo = 0, .hi = in->type == TYPE_Q4_K ? 15 : 31};
 
-    super_store_scales(supers, tile);
-    in->encode->requantize(tile, 32, 0, q4 ? 15 : 31);
+    super_scales(supers, tile->scale, tile->offset);
+    in->encode->requantize(tile, &codes);
     for (int s = 0; s < n; s++)
         super_take(tile, s, &supers[s]);
     *out = super_pack(in->type, supers, n, *out);

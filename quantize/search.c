@@ -7,9 +7,9 @@
  */
 #include "quantize/search.h"
 
-struct search search_new(const struct rows_in *in, int n, int lo, int hi)
+struct search search_new(const struct rows_in *in, struct codes codes)
 {
-    struct search s = {.encode = in->encode, .n = n, .lo = lo, .hi = hi, .floor = 1.0f};
+    struct search s = {.encode = in->encode, .codes = codes, .floor = 1.0f};
 
     if (in->importance) {
         double sum = 0.0;
@@ -25,8 +25,8 @@ struct search search_new(const struct rows_in *in, int n, int lo, int hi)
 
 void search_put(struct search *s, int lane, const float *x, const float *importance)
 {
-    tile_put(s->tile.x, lane, x, s->n);
-    for (int i = 0; i < s->n; i++) {
+    tile_put(s->tile.x, lane, x, s->codes.n);
+    for (int i = 0; i < s->codes.n; i++) {
         float w = importance ? importance[i] : 1.0f;
         s->tile.w[i][lane] = w > s->floor ? w : s->floor;
     }
@@ -34,49 +34,50 @@ void search_put(struct search *s, int lane, const float *x, const float *importa
 
 void search_begin(struct search *s)
 {
-    for (int b = 0; b < TILE_LANES; b++) {
+    s->best = (struct candidate){0};
+    for (int b = 0; b < TILE_LANES; b++)
         s->loss[b] = INFINITY;
-        s->scale[b] = s->offset[b] = 0.0f;
-    }
 }
 
-void search_try(struct search *s)
+void search_try(struct search *s, const struct candidate *candidates, int n)
 {
-    float loss[TILE_LANES];
+    float loss[SEARCH_MAX][TILE_LANES];
 
-    s->encode->loss(&s->tile, s->n, s->lo, s->hi, loss);
+    s->encode->losses(&s->tile, &s->codes, candidates, n, loss);
+    for (int b = 0; b < TILE_LANES; b++)
+        s->which[b] = -1;
+    for (int k = 0; k < n; k++) {
+        for (int b = 0; b < TILE_LANES; b++) {
+            bool better = loss[k][b] < s->loss[b];
+
+            s->loss[b] = better ? loss[k][b] : s->loss[b];
+            s->which[b] = better ? k : s->which[b];
+        }
+    }
     for (int b = 0; b < TILE_LANES; b++) {
-        bool better = loss[b] < s->loss[b];
-
-        s->loss[b] = better ? loss[b] : s->loss[b];
-        s->scale[b] = better ? s->tile.scale[b] : s->scale[b];
-        s->offset[b] = better ? s->tile.offset[b] : s->offset[b];
+        if (s->which[b] < 0)
+            continue;
+        s->best.scale[b] = candidates[s->which[b]].scale[b];
+        s->best.offset[b] = candidates[s->which[b]].offset[b];
     }
-}
-
-static void load_best(struct search *s)
-{
-    memcpy(s->tile.scale, s->scale, sizeof(s->scale));
-    memcpy(s->tile.offset, s->offset, sizeof(s->offset));
 }
 
 void search_refit(struct search *s)
 {
+    struct candidate refit = s->best;
     struct moments m;
 
-    load_best(s);
-    s->encode->fit(&s->tile, s->n, s->lo, s->hi, &m);
+    s->encode->fit(&s->tile, &s->codes, &s->best, &m);
     for (int b = 0; b < TILE_LANES; b++)
-        s->tile.scale[b] = m.wcc[b] > 0.0f ? half_round(m.wxc[b] / m.wcc[b]) : 0.0f;
-    search_try(s);
+        refit.scale[b] = m.wcc[b] > 0.0f ? half_round(m.wxc[b] / m.wcc[b]) : 0.0f;
+    search_try(s, &refit, 1);
 }
 
-/* Sums of w and of w x down each lane. */
-static void sums_of(const struct search *s, float w[TILE_LANES], float wx[TILE_LANES])
+void search_sums(const struct search *s, float w[TILE_LANES], float wx[TILE_LANES])
 {
     for (int b = 0; b < TILE_LANES; b++)
         w[b] = wx[b] = 0.0f;
-    for (int i = 0; i < s->n; i++) {
+    for (int i = 0; i < s->codes.n; i++) {
         for (int b = 0; b < TILE_LANES; b++) {
             w[b] += s->tile.w[i][b];
             wx[b] += s->tile.w[i][b] * s->tile.x[i][b];
@@ -87,25 +88,26 @@ static void sums_of(const struct search *s, float w[TILE_LANES], float wx[TILE_L
 void search_refit_affine(struct search *s)
 {
     float w[TILE_LANES], wx[TILE_LANES];
+    struct candidate refit = s->best;
     struct moments m;
 
-    load_best(s);
-    s->encode->fit(&s->tile, s->n, s->lo, s->hi, &m);
-    sums_of(s, w, wx);
+    s->encode->fit(&s->tile, &s->codes, &s->best, &m);
+    search_sums(s, w, wx);
     for (int b = 0; b < TILE_LANES; b++) {
         float det = w[b] * m.wcc[b] - m.wc[b] * m.wc[b];
 
         if (!(det > 0.0f))
-            continue; /* all codes equal: what is loaded is the best itself */
-        s->tile.scale[b] = half_round((w[b] * m.wxc[b] - wx[b] * m.wc[b]) / det);
-        s->tile.offset[b] = half_round((m.wc[b] * m.wxc[b] - m.wcc[b] * wx[b]) / det);
+            continue; /* all codes equal: the candidate stays the best itself */
+        refit.scale[b] = half_round((w[b] * m.wxc[b] - wx[b] * m.wc[b]) / det);
+        refit.offset[b] = half_round((m.wc[b] * m.wxc[b] - m.wcc[b] * wx[b]) / det);
     }
-    search_try(s);
+    search_try(s, &refit, 1);
 }
 
-void search_codes(struct search *s)
+void search_code(struct search *s, const struct candidate *candidate)
 {
-    load_best(s);
+    memcpy(s->tile.scale, candidate->scale, sizeof(s->tile.scale));
+    memcpy(s->tile.offset, candidate->offset, sizeof(s->tile.offset));
     memset(s->tile.q, 0, sizeof(s->tile.q));
-    s->encode->requantize(&s->tile, s->n, s->lo, s->hi);
+    s->encode->requantize(&s->tile, &s->codes);
 }

@@ -11,18 +11,23 @@
 #include "quantize/codec.h"
 #include "quantize/half.h"
 
+enum { SEARCH_MAX = 32 }; /* candidates at once */
+
 struct search {
     const struct encoders *encode;
-    int n, lo, hi;    /* weights a lane; range of the codes */
+    struct codes codes;
     float floor;      /* least importance of a column, so that no weight counts for nothing */
-    struct tile tile; /* x and w; candidates go through scale and offset */
+    struct tile tile; /* x and w */
 
-    /* The best so far, by lane. */
-    float loss[TILE_LANES], scale[TILE_LANES], offset[TILE_LANES];
+    /* The best so far, by lane, and which candidate of the last search_try() it is; -1: none
+     * of them. */
+    struct candidate best;
+    float loss[TILE_LANES];
+    int which[TILE_LANES];
 };
 
-/* Ready for tiles of blocks of n weights with codes lo ... hi. */
-struct search search_new(const struct rows_in *in, int n, int lo, int hi);
+/* Ready for tiles of blocks coded as `codes`. */
+struct search search_new(const struct rows_in *in, struct codes codes);
 
 /* Put a block and its columns' importance (NULL: ones) into a lane. */
 void search_put(struct search *s, int lane, const float *x, const float *importance);
@@ -30,14 +35,17 @@ void search_put(struct search *s, int lane, const float *x, const float *importa
 /* Forget the best. */
 void search_begin(struct search *s);
 
-/* Judge tile.scale and tile.offset; keep them where they are better. */
-void search_try(struct search *s);
+/* Judge up to SEARCH_MAX candidates, whose scales and offsets are as they would be stored. */
+void search_try(struct search *s, const struct candidate *candidates, int n);
 
 /* Refit the scale (and the offset) of the best to its own codes, round to halves, try. */
 void search_refit(struct search *s);
 void search_refit_affine(struct search *s);
 
-/* Set tile.q to the codes of the best, 0 where its scale is 0. */
-void search_codes(struct search *s);
+/* Sums of w and of w x down each lane. */
+void search_sums(const struct search *s, float w[TILE_LANES], float wx[TILE_LANES]);
+
+/* Set tile.q to the codes of a candidate, 0 where its scale is 0. */
+void search_code(struct search *s, const struct candidate *candidate);
 
 #endif

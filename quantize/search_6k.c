@@ -14,12 +14,15 @@ static float clamp_code(float code)
     return code < -128.0f ? -128.0f : code > 127.0f ? 127.0f : code;
 }
 
-static void store_scales(const struct coded_6k *super, struct tile *tile)
+/* The sub-blocks' scales as stored, their codes moved by `step`. */
+static struct candidate stored(const struct coded_6k *super, int step)
 {
-    for (int g = 0; g < 16; g++) {
-        tile->scale[g] = f32_from_f16(super->d) * (float)super->sc[g];
-        tile->offset[g] = 0.0f;
-    }
+    const float d = f32_from_f16(super->d);
+    struct candidate candidate = {0};
+
+    for (int g = 0; g < 16; g++)
+        candidate.scale[g] = d * clamp_code((float)(super->sc[g] + step));
+    return candidate;
 }
 
 /* The signed scale of largest magnitude goes to the negative end of the codes. */
@@ -49,47 +52,47 @@ static void spread(const float scales[16], const float weights[16], struct coded
 
 static void fit_super(struct search *s, struct coded_6k *super)
 {
+    struct candidate found = {0};
     struct moments m;
 
     s->encode->symmetric(&s->tile, 16, 32);
-    memset(s->tile.offset, 0, sizeof(s->tile.offset));
-    s->encode->fit(&s->tile, 16, s->lo, s->hi, &m);
-    spread(s->tile.scale, m.wcc, super);
+    memcpy(found.scale, s->tile.scale, sizeof(found.scale));
+    s->encode->fit(&s->tile, &s->codes, &found, &m);
+    spread(found.scale, m.wcc, super);
 }
 
-/* Try the codes around those of `super`; keep, sub-block by sub-block, the best. */
-static float search_codes_near(struct search *s, struct coded_6k *super)
+static float total(const struct search *s)
 {
-    const struct coded_6k start = *super;
     float sum = 0.0f;
 
-    search_begin(s);
-    for (int step = -REACH; step <= REACH; step++) {
-        struct coded_6k trial = start;
-        float before[TILE_LANES];
-
-        for (int g = 0; g < 16; g++)
-            trial.sc[g] = (int8_t)clamp_code((float)(start.sc[g] + step));
-        memcpy(before, s->loss, sizeof(before));
-        store_scales(&trial, &s->tile);
-        search_try(s);
-        for (int g = 0; g < 16; g++)
-            if (s->loss[g] < before[g])
-                super->sc[g] = trial.sc[g];
-    }
     for (int g = 0; g < 16; g++)
         sum += s->loss[g];
     return sum;
 }
 
+/* Try the codes around those of `super`; keep, sub-block by sub-block, the best. */
+static float search_near(struct search *s, struct coded_6k *super)
+{
+    struct candidate list[2 * REACH + 1];
+
+    for (int k = 0; k <= 2 * REACH; k++)
+        list[k] = stored(super, k - REACH);
+    search_begin(s);
+    search_try(s, list, 2 * REACH + 1);
+    for (int g = 0; g < 16; g++)
+        if (s->which[g] >= 0)
+            super->sc[g] = (int8_t)clamp_code((float)(super->sc[g] + s->which[g] - REACH));
+    return total(s);
+}
+
 /* Least squares for d with all codes held. */
 static void refit_super(struct search *s, struct coded_6k *super)
 {
+    const struct candidate now = stored(super, 0);
     float xs = 0.0f, ss = 0.0f;
     struct moments m;
 
-    store_scales(super, &s->tile);
-    s->encode->fit(&s->tile, 16, s->lo, s->hi, &m);
+    s->encode->fit(&s->tile, &s->codes, &now, &m);
     for (int g = 0; g < 16; g++) {
         float sc = super->sc[g];
 
@@ -102,38 +105,35 @@ static void refit_super(struct search *s, struct coded_6k *super)
 
 static float judge(struct search *s, const struct coded_6k *super)
 {
-    float sum = 0.0f;
+    const struct candidate candidate = stored(super, 0);
 
     search_begin(s);
-    store_scales(super, &s->tile);
-    search_try(s);
-    for (int g = 0; g < 16; g++)
-        sum += s->loss[g];
-    return sum;
+    search_try(s, &candidate, 1);
+    return total(s);
 }
 
 /* Improve on a block of plain rounding, where that is possible. */
 static void improve(struct search *s, struct q6_k *block)
 {
     struct coded_6k super, trial, plain = {.d = block->d};
+    struct candidate best;
 
     memcpy(plain.sc, block->scales, sizeof(plain.sc));
     float limit = judge(s, &plain);
     fit_super(s, &super);
-    float loss = search_codes_near(s, &super);
+    float loss = search_near(s, &super);
 
     trial = super;
     refit_super(s, &trial);
-    float again = search_codes_near(s, &trial);
+    float again = search_near(s, &trial);
     if (again < loss) {
         loss = again;
         super = trial;
     }
     if (!(loss < limit))
         return;
-    store_scales(&super, &s->tile);
-    memset(s->tile.q, 0, sizeof(s->tile.q));
-    s->encode->requantize(&s->tile, 16, s->lo, s->hi);
+    best = stored(&super, 0);
+    search_code(s, &best);
     for (int g = 0; g < 16; g++)
         tile_take(&s->tile, g, 32, super.q + 16 * g, 16);
     pack_q6_k(&super, block);
@@ -141,7 +141,7 @@ static void improve(struct search *s, struct q6_k *block)
 
 void search_6k(const struct rows_in *in, void *out)
 {
-    struct search s = search_new(in, 16, -32, 31);
+    struct search s = search_new(in, (struct codes){.n = 16, .lo = -32, .hi = 31});
     const size_t n_supers = in->n_rows * (in->n_cols / 256);
     uint8_t *at = out;
 

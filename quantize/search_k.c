@@ -41,22 +41,32 @@ static uint16_t spread(const float values[8], const float weights[8], uint8_t co
     return f16_from_f32(best);
 }
 
+static struct candidate stored(const struct coded_k supers[2])
+{
+    struct candidate candidate;
+
+    super_scales(supers, candidate.scale, candidate.offset);
+    return candidate;
+}
+
 /* Each sub-block alone, then one step for the scales and one for the minima of each
  * super-block: an error in a scale costs sum w c^2, one in a minimum sum w. */
 static void fit_supers(struct search *s, struct coded_k supers[2])
 {
-    const struct ladder ladder = {.top = s->hi, .first = -1.0f, .step = 0.05f, .n_steps = 40};
-    float weight[TILE_LANES] = {0};
+    const struct ladder ladder = {
+        .top = s->codes.hi, .first = -1.0f, .step = 0.05f, .n_steps = 40};
+    float w[TILE_LANES], wx[TILE_LANES];
+    struct candidate found;
     struct moments m;
 
     s->encode->asymmetric(&s->tile, &ladder);
-    s->encode->fit(&s->tile, 32, s->lo, s->hi, &m);
-    for (int i = 0; i < 32; i++)
-        for (int b = 0; b < TILE_LANES; b++)
-            weight[b] += s->tile.w[i][b];
+    memcpy(found.scale, s->tile.scale, sizeof(found.scale));
+    memcpy(found.offset, s->tile.offset, sizeof(found.offset));
+    s->encode->fit(&s->tile, &s->codes, &found, &m);
+    search_sums(s, w, wx);
     for (int p = 0; p < 2; p++) {
-        supers[p].d = spread(s->tile.scale + 8 * p, m.wcc + 8 * p, supers[p].sc);
-        supers[p].dmin = spread(s->tile.offset + 8 * p, weight + 8 * p, supers[p].mn);
+        supers[p].d = spread(found.scale + 8 * p, m.wcc + 8 * p, supers[p].sc);
+        supers[p].dmin = spread(found.offset + 8 * p, w + 8 * p, supers[p].mn);
     }
 }
 
@@ -67,34 +77,39 @@ static uint8_t near(uint8_t code, int step)
     return (uint8_t)(next < 0 ? 0 : next > 63 ? 63 : next);
 }
 
-/* Try the codes around `supers` and keep, sub-block by sub-block, the best. */
-static void search_codes_near(struct search *s, struct coded_k supers[2], int reach)
+/* The codes of scale and minimum of every sub-block moved by a and o. */
+static void move_codes(struct coded_k *super, int a, int o)
 {
-    struct coded_k best[2] = {supers[0], supers[1]};
-
-    search_begin(s);
-    for (int a = -reach; a <= reach; a++) {
-        for (int o = -reach; o <= reach; o++) {
-            float before[TILE_LANES];
-            struct coded_k trial[2] = {supers[0], supers[1]};
-
-            for (int b = 0; b < TILE_LANES; b++) {
-                trial[b / 8].sc[b % 8] = near(supers[b / 8].sc[b % 8], a);
-                trial[b / 8].mn[b % 8] = near(supers[b / 8].mn[b % 8], o);
-            }
-            memcpy(before, s->loss, sizeof(before));
-            super_store_scales(trial, &s->tile);
-            search_try(s);
-            for (int b = 0; b < TILE_LANES; b++) {
-                if (s->loss[b] < before[b]) {
-                    best[b / 8].sc[b % 8] = trial[b / 8].sc[b % 8];
-                    best[b / 8].mn[b % 8] = trial[b / 8].mn[b % 8];
-                }
-            }
-        }
+    for (int g = 0; g < 8; g++) {
+        super->sc[g] = near(super->sc[g], a);
+        super->mn[g] = near(super->mn[g], o);
     }
-    supers[0] = best[0];
-    supers[1] = best[1];
+}
+
+/* Try the codes around `supers` and keep, sub-block by sub-block, the best. */
+static void search_near(struct search *s, struct coded_k supers[2], int reach)
+{
+    const int side = 2 * reach + 1, n = side * side;
+    struct candidate list[SEARCH_MAX];
+
+    for (int k = 0; k < n; k++) {
+        struct coded_k trial[2] = {supers[0], supers[1]};
+
+        for (int p = 0; p < 2; p++)
+            move_codes(&trial[p], k / side - reach, k % side - reach);
+        list[k] = stored(trial);
+    }
+    search_begin(s);
+    search_try(s, list, n);
+    for (int b = 0; b < TILE_LANES; b++) {
+        struct coded_k *super = &supers[b / 8];
+        int k = s->which[b];
+
+        if (k < 0)
+            continue;
+        super->sc[b % 8] = near(super->sc[b % 8], k / side - reach);
+        super->mn[b % 8] = near(super->mn[b % 8], k % side - reach);
+    }
 }
 
 /* Least squares for d and dmin of a super-block with all its codes held: a parabola in two
@@ -103,21 +118,18 @@ static void refit_super(const struct search *s, const struct moments *m, int p,
                         struct coded_k *super)
 {
     float ss = 0.0f, so = 0.0f, oo = 0.0f, xs = 0.0f, xo = 0.0f;
+    float w[TILE_LANES], wx[TILE_LANES];
 
+    search_sums(s, w, wx);
     for (int g = 0; g < 8; g++) {
         const int b = 8 * p + g;
         const float sc = super->sc[g], mn = super->mn[g];
-        float w = 0.0f, wx = 0.0f;
 
-        for (int i = 0; i < 32; i++) {
-            w += s->tile.w[i][b];
-            wx += s->tile.w[i][b] * s->tile.x[i][b];
-        }
         ss += sc * sc * m->wcc[b];
         so += sc * mn * m->wc[b];
-        oo += mn * mn * w;
+        oo += mn * mn * w[b];
         xs += sc * m->wxc[b];
-        xo += mn * wx;
+        xo += mn * wx[b];
     }
     float det = ss * oo - so * so;
     if (det > 1e-6f * ss * oo) {
@@ -139,32 +151,23 @@ static void total(const struct search *s, float loss[2])
     }
 }
 
-/* The loss of two super-blocks as they would be stored. */
-static void judge(struct search *s, const struct coded_k supers[2], float loss[2])
-{
-    search_begin(s);
-    super_store_scales(supers, &s->tile);
-    search_try(s);
-    total(s, loss);
-}
-
 /* Refit, search the codes nearby again, keep what is better. */
 static void polish(struct search *s, struct coded_k supers[2], float loss[2])
 {
     struct coded_k trial[2] = {supers[0], supers[1]};
+    const struct candidate now = stored(supers);
     struct moments m;
-    float now[2];
+    float again[2];
 
-    super_store_scales(supers, &s->tile);
-    s->encode->fit(&s->tile, 32, s->lo, s->hi, &m);
+    s->encode->fit(&s->tile, &s->codes, &now, &m);
     for (int p = 0; p < 2; p++)
         refit_super(s, &m, p, &trial[p]);
-    search_codes_near(s, trial, 1);
-    total(s, now);
+    search_near(s, trial, 1);
+    total(s, again);
     for (int p = 0; p < 2; p++) {
-        if (now[p] < loss[p]) {
+        if (again[p] < loss[p]) {
             supers[p] = trial[p];
-            loss[p] = now[p];
+            loss[p] = again[p];
         }
     }
 }
@@ -176,24 +179,37 @@ static void unpack_scales(const uint8_t *block, struct coded_k *super)
     k_scales_unpack(block + 4, super->sc, super->mn); /* d, dmin, scales: Q4_K and Q5_K alike */
 }
 
-/* Two super-blocks, the second repeated from the first when n is 1. */
-static void improve(const struct rows_in *in, struct search *s, uint8_t *blocks, int n)
+/* The loss of n super-blocks of plain rounding; the second repeats the first when n is 1. */
+static void judge_plain(const struct rows_in *in, struct search *s, const uint8_t *blocks, int n,
+                        float loss[2])
 {
     const size_t bytes = block_type_info(in->type)->bytes;
-    struct coded_k plain[2], supers[2];
-    float limit[2], loss[2];
+    struct coded_k plain[2];
+    struct candidate candidate;
 
     for (int p = 0; p < 2; p++)
         unpack_scales(blocks + (p < n ? (size_t)p : 0) * bytes, &plain[p]);
-    judge(s, plain, limit);
+    candidate = stored(plain);
+    search_begin(s);
+    search_try(s, &candidate, 1);
+    total(s, loss);
+}
+
+static void improve(const struct rows_in *in, struct search *s, uint8_t *blocks, int n)
+{
+    const size_t bytes = block_type_info(in->type)->bytes;
+    struct coded_k supers[2];
+    struct candidate candidate;
+    float limit[2], loss[2];
+
+    judge_plain(in, s, blocks, n, limit);
     fit_supers(s, supers);
-    search_codes_near(s, supers, 2);
+    search_near(s, supers, 2);
     total(s, loss);
     polish(s, supers, loss);
 
-    super_store_scales(supers, &s->tile);
-    memset(s->tile.q, 0, sizeof(s->tile.q));
-    s->encode->requantize(&s->tile, 32, s->lo, s->hi);
+    candidate = stored(supers);
+    search_code(s, &candidate);
     for (int p = 0; p < n; p++) {
         if (!(loss[p] < limit[p]))
             continue;
@@ -204,7 +220,8 @@ static void improve(const struct rows_in *in, struct search *s, uint8_t *blocks,
 
 void search_k(const struct rows_in *in, void *out)
 {
-    struct search s = search_new(in, 32, 0, in->type == TYPE_Q4_K ? 15 : 31);
+    const struct codes codes = {.n = 32, .lo = 0, .hi = in->type == TYPE_Q4_K ? 15 : 31};
+    struct search s = search_new(in, codes);
     const size_t bytes = block_type_info(in->type)->bytes;
     struct super_walk walk = super_begin(in);
     uint8_t *blocks = out;

@@ -6,31 +6,22 @@
 #include "quantize/pack.h"
 #include "quantize/search.h"
 
-/* The divisors that make a scale of the block's extremum: it then has code -m or +m, so
- * beyond the range of the codes the extremum is clipped. */
-struct divisors {
-    int lo, hi;           /* codes */
-    const float *against; /* extremum to the negative end; ends with 0 */
-    const float *along;   /* extremum to the positive end; ends with 0 */
+/* Scales to try are the block's extremum over -m and over +m: it then has code -m or +m, and
+ * where that is beyond the range of the codes it is clipped. m grows by a constant factor, far
+ * only where columns differ in importance: then the extremum may be worth giving up. */
+struct trials {
+    int lo, hi;         /* codes */
+    float against;      /* the first m towards the negative end; 0: that sign is not tried */
+    float along;        /* the first m towards the positive end */
+    float growth;       /* from one m to the next */
+    int n, n_important; /* how many m, of each sign; at most SEARCH_MAX / 2 */
 };
 
-static const float q4_against[] = {7.0f,  7.25f, 7.5f,  7.75f, 8.0f,  8.25f, 8.5f,  8.75f, 9.0f,
-                                   9.25f, 9.5f,  9.75f, 10.0f, 10.5f, 11.0f, 11.5f, 0.0f};
-static const float q4_along[] = {6.25f, 6.5f,  6.75f, 7.0f, 7.25f, 7.5f,  7.75f, 8.0f,
-                                 8.25f, 8.5f,  8.75f, 9.0f, 9.5f,  10.0f, 10.5f, 0.0f};
-static const float q5_against[] = {14.5f, 15.0f, 15.5f, 16.0f, 16.5f, 17.0f,
-                                   17.5f, 18.0f, 18.5f, 19.0f, 0.0f};
-static const float q5_along[] = {13.5f, 14.0f, 14.5f, 15.0f, 15.5f,
-                                 16.0f, 16.5f, 17.0f, 17.5f, 0.0f};
-static const float q8_against[] = {0.0f}; /* the range is symmetric: one sign is enough */
-static const float q8_along[] = {126.0f, 126.5f, 127.0f, 127.5f, 128.0f,
-                                 128.5f, 129.0f, 130.0f, 0.0f};
+static const struct trials q4 = {-8, 7, 7.0f, 6.5f, 1.07f, 8, 16};
+static const struct trials q5 = {-16, 15, 15.0f, 14.0f, 1.06f, 5, 16};
+static const struct trials q8 = {-127, 127, 0.0f, 125.0f, 1.008f, 8, 16};
 
-static const struct divisors q4 = {-8, 7, q4_against, q4_along};
-static const struct divisors q5 = {-16, 15, q5_against, q5_along};
-static const struct divisors q8 = {-127, 127, q8_against, q8_along};
-
-static const struct divisors *divisors_of(enum block_type type)
+static const struct trials *trials_of(enum block_type type)
 {
     return type == TYPE_Q4_0 ? &q4 : type == TYPE_Q5_0 ? &q5 : &q8;
 }
@@ -62,24 +53,26 @@ static void put_run(struct search *s, const struct run *run)
 /* Plain rounding's scale and offset, which its codes may not have been chosen for. */
 static void try_plain(struct search *s, const struct run *run, bool has_minimum)
 {
+    struct candidate plain;
+
     for (int lane = 0; lane < TILE_LANES; lane++) {
         int at = lane < run->n ? lane : run->n - 1;
         const uint8_t *block = run->blocks + (size_t)at * run->block_bytes;
 
-        s->tile.scale[lane] = stored_half(block, 0);
-        s->tile.offset[lane] = has_minimum ? -stored_half(block, 1) : 0.0f;
+        plain.scale[lane] = stored_half(block, 0);
+        plain.offset[lane] = has_minimum ? -stored_half(block, 1) : 0.0f;
     }
-    search_try(s);
+    search_try(s, &plain, 1);
 }
 
 /* Pack the best; a block of scale 0 stays as plain rounding left it. */
 static void pack_run(struct search *s, enum block_type type, const struct run *run, int bias)
 {
-    search_codes(s);
+    search_code(s, &s->best);
     for (int lane = 0; lane < run->n; lane++) {
-        struct coded coded = {.scale = s->scale[lane], .offset = s->offset[lane]};
+        struct coded coded = {.scale = s->best.scale[lane], .offset = s->best.offset[lane]};
 
-        if (s->scale[lane] == 0.0f)
+        if (coded.scale == 0.0f)
             continue;
         tile_take(&s->tile, lane, bias, coded.q, 32);
         pack_small(type, &coded, run->blocks + (size_t)lane * run->block_bytes, 1);
@@ -88,57 +81,82 @@ static void pack_run(struct search *s, enum block_type type, const struct run *r
 
 /* ---- one sign, two signs ---- */
 
+/* The value of largest magnitude down each lane; the positive one of equals. */
 static void extrema(const struct tile *tile, float top[TILE_LANES])
 {
+    float low[TILE_LANES] = {0}, high[TILE_LANES] = {0};
+
+    for (int i = 0; i < 32; i++) {
+        for (int b = 0; b < TILE_LANES; b++) {
+            float x = tile->x[i][b];
+
+            low[b] = x < low[b] ? x : low[b];
+            high[b] = x > high[b] ? x : high[b];
+        }
+    }
     for (int b = 0; b < TILE_LANES; b++)
-        top[b] = 0.0f;
-    for (int i = 0; i < 32; i++)
-        for (int b = 0; b < TILE_LANES; b++)
-            top[b] = fabsf(tile->x[i][b]) > fabsf(top[b]) ? tile->x[i][b] : top[b];
+        top[b] = high[b] >= -low[b] ? high[b] : low[b];
 }
 
-static void try_divisors(struct search *s, const float top[TILE_LANES], const float *divisors,
-                         float sign)
+/* 1 / m, 1 / (m * growth) ...; returns how many ratios there are. */
+static int add_ratios(float *ratios, int n, float m, float growth, int count)
 {
-    for (; *divisors != 0.0f; divisors++) {
-        for (int b = 0; b < TILE_LANES; b++)
-            s->tile.scale[b] = half_round(sign * top[b] / *divisors);
-        search_try(s);
-    }
+    for (int k = 0; k < count && m != 0.0f; k++, m *= growth)
+        ratios[n++] = 1.0f / m;
+    return n;
+}
+
+/* Between the scales tried: the best a little smaller and larger. */
+static void try_around(struct search *s)
+{
+    static const float factors[] = {0.96f, 0.98f, 1.02f, 1.04f};
+    enum { N = sizeof(factors) / sizeof(factors[0]) };
+    struct candidate list[N];
+
+    s->encode->scales(s->best.scale, factors, N, list);
+    search_try(s, list, N);
 }
 
 static void search_signed_run(struct search *s, enum block_type type, const struct run *run)
 {
-    const struct divisors *divisors = divisors_of(type);
-    float top[TILE_LANES];
+    const struct trials *trials = trials_of(type);
+    const int count = run->importance ? trials->n_important : trials->n;
+    float top[TILE_LANES], ratios[SEARCH_MAX];
+    struct candidate list[SEARCH_MAX];
+    int n;
 
     put_run(s, run);
     try_plain(s, run, false);
     extrema(&s->tile, top);
-    if (type == TYPE_Q8_0)
+    if (type == TYPE_Q8_0) /* its codes are symmetric: one sign is enough */
         for (int b = 0; b < TILE_LANES; b++)
             top[b] = fabsf(top[b]);
-    try_divisors(s, top, divisors->against, -1.0f);
-    try_divisors(s, top, divisors->along, 1.0f);
+    n = add_ratios(ratios, 0, -trials->against, trials->growth, count);
+    n = add_ratios(ratios, n, trials->along, trials->growth, count);
+    s->encode->scales(top, ratios, n, list);
+    search_try(s, list, n);
+    try_around(s);
     search_refit(s);
-    pack_run(s, type, run, type == TYPE_Q8_0 ? 0 : -divisors->lo);
+    pack_run(s, type, run, type == TYPE_Q8_0 ? 0 : -trials->lo);
 }
 
 /* ---- scale and minimum ---- */
 
 static void search_affine_run(struct search *s, enum block_type type, const struct run *run)
 {
-    const struct ladder ladder = {.top = s->hi, .first = -1.0f, .step = 0.05f, .n_steps = 40};
+    const struct ladder ladder = {
+        .top = s->codes.hi, .first = -1.0f, .step = 0.05f, .n_steps = 40};
+    struct candidate found;
 
     put_run(s, run);
     try_plain(s, run, true);
     search_refit_affine(s);
     s->encode->asymmetric(&s->tile, &ladder);
     for (int b = 0; b < TILE_LANES; b++) {
-        s->tile.scale[b] = half_round(s->tile.scale[b]);
-        s->tile.offset[b] = half_round(s->tile.offset[b]);
+        found.scale[b] = half_round(s->tile.scale[b]);
+        found.offset[b] = half_round(s->tile.offset[b]);
     }
-    search_try(s);
+    search_try(s, &found, 1);
     search_refit_affine(s);
     search_refit_affine(s);
     pack_run(s, type, run, 0);
@@ -172,15 +190,17 @@ static void search_rows(const struct rows_in *in, struct search *s, uint8_t *out
 
 void search_signed(const struct rows_in *in, void *out)
 {
-    const struct divisors *divisors = divisors_of(in->type);
-    struct search s = search_new(in, 32, divisors->lo, divisors->hi);
+    const struct trials *trials = trials_of(in->type);
+    const struct codes codes = {.n = 32, .lo = trials->lo, .hi = trials->hi};
+    struct search s = search_new(in, codes);
 
     search_rows(in, &s, out, search_signed_run);
 }
 
 void search_affine(const struct rows_in *in, void *out)
 {
-    struct search s = search_new(in, 32, 0, in->type == TYPE_Q4_1 ? 15 : 31);
+    const struct codes codes = {.n = 32, .lo = 0, .hi = in->type == TYPE_Q4_1 ? 15 : 31};
+    struct search s = search_new(in, codes);
 
     search_rows(in, &s, out, search_affine_run);
 }

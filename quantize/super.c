@@ -130,13 +130,16 @@ float super_fit(const float *x, const float *w, uint8_t codes[8])
     return ll > 0.0f ? xl / ll : 0.0f;
 }
 
-void super_store_scales(const struct coded_k *supers, struct tile *tile)
+void super_scales(const struct coded_k supers[2], float scale[TILE_LANES],
+                  float offset[TILE_LANES])
 {
-    for (int b = 0; b < TILE_LANES; b++) {
-        const struct coded_k *super = &supers[b / 8];
+    for (int p = 0; p < 2; p++) {
+        const float d = f32_from_f16(supers[p].d), dmin = f32_from_f16(supers[p].dmin);
 
-        tile->scale[b] = f32_from_f16(super->d) * (float)super->sc[b % 8];
-        tile->offset[b] = f32_from_f16(super->dmin) * (float)super->mn[b % 8];
+        for (int g = 0; g < 8; g++) {
+            scale[8 * p + g] = d * (float)supers[p].sc[g];
+            offset[8 * p + g] = dmin * (float)supers[p].mn[g];
+        }
     }
 }
 

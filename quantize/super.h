@@ -29,8 +29,9 @@ int super_next(struct super_walk *walk, struct tile *tile);
  * Source: ggml 0.25.1, make_qp_quants. */
 float super_fit(const float *values, const float *weights, uint8_t codes[8]);
 
-/* The lanes' scale and offset as the two super-blocks store them. */
-void super_store_scales(const struct coded_k *supers, struct tile *tile);
+/* The lanes' scales and offsets as two super-blocks store them. */
+void super_scales(const struct coded_k supers[2], float scale[TILE_LANES],
+                  float offset[TILE_LANES]);
 
 /* Copy the codes of super-block s of the tile. */
 void super_take(const struct tile *tile, int s, struct coded_k *super);

@@ -5,6 +5,7 @@
 
 #include "tests/fixture.h"
 
+#include <math.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -91,27 +92,53 @@ static bool same_asymmetric(const struct encoders *fast, int top)
     return true;
 }
 
-/* What follows a search: codes anew, their loss and their moments. */
-static bool same_judgement(const struct encoders *fast, int lo, int hi)
+/* What follows a search: codes anew, their losses and their moments. Seven candidates, so
+ * that both a full group and a rest are judged. */
+static bool same_judgement(const struct encoders *fast, struct codes codes)
 {
     const struct ladder ladder = {.top = 15, .first = -1.0f, .step = 0.1f, .n_steps = 3};
 
     for (int t = 0; t < TILES; t++) {
         struct tile a = tile_at(t);
+        struct candidate list[7] = {0};
+        float loss[2][7][TILE_LANES];
         struct moments fit[2];
-        float loss[2][TILE_LANES];
 
         encode_scalar.asymmetric(&a, &ladder);
-        encode_scalar.loss(&a, 32, lo, hi, loss[0]);
-        fast->loss(&a, 32, lo, hi, loss[1]);
-        encode_scalar.fit(&a, 32, lo, hi, &fit[0]);
-        fast->fit(&a, 32, lo, hi, &fit[1]);
+        for (int k = 0; k < 7; k++) {
+            for (int b = 0; b < TILE_LANES; b++) {
+                list[k].scale[b] = a.scale[b] * (float)k / 4.0f;
+                list[k].offset[b] = k % 2 ? 0.0f : a.offset[b];
+            }
+        }
+        encode_scalar.losses(&a, &codes, list, 7, loss[0]);
+        fast->losses(&a, &codes, list, 7, loss[1]);
+        encode_scalar.fit(&a, &codes, &list[4], &fit[0]);
+        fast->fit(&a, &codes, &list[4], &fit[1]);
 
         struct tile b = a;
-        encode_scalar.requantize(&a, 32, lo, hi);
-        fast->requantize(&b, 32, lo, hi);
+        encode_scalar.requantize(&a, &codes);
+        fast->requantize(&b, &codes);
         if (memcmp(loss[0], loss[1], sizeof(loss[0])) != 0 ||
             memcmp(&fit[0], &fit[1], sizeof(fit[0])) != 0 || memcmp(&a, &b, sizeof(a)) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* Values around every power of two that a half can hold, and beyond. */
+static bool same_scales(const struct encoders *fast)
+{
+    for (int exponent = -27; exponent <= 17; exponent++) {
+        const float ratios[] = {1.0f, 1.0009765f, 1.0004883f, 0.33333334f, -1.9995117f};
+        struct candidate a[5], b[5];
+        float value[TILE_LANES];
+
+        for (int i = 0; i < TILE_LANES; i++)
+            value[i] = ldexpf(1.0f + (float)i / 1024.0f, exponent);
+        encode_scalar.scales(value, ratios, 5, a);
+        fast->scales(value, ratios, 5, b);
+        if (memcmp(a, b, sizeof(a)) != 0)
             return false;
     }
     return true;
@@ -144,7 +171,10 @@ const char *tables_disagree(const struct encoders *fast)
         return "symmetric";
     if (!same_asymmetric(fast, 15) || !same_asymmetric(fast, 31))
         return "asymmetric";
-    if (!same_judgement(fast, 0, 15) || !same_judgement(fast, -32, 31))
-        return "requantize, loss or fit";
+    if (!same_scales(fast))
+        return "scales";
+    if (!same_judgement(fast, (struct codes){.n = 32, .lo = 0, .hi = 15}) ||
+        !same_judgement(fast, (struct codes){.n = 16, .lo = -32, .hi = 31}))
+        return "requantize, losses or fit";
     return NULL;
 }
