@@ -48,7 +48,7 @@ void chat_templates_free(struct chat_templates *templates); /* leaves = {0} */
 
 struct chat_options {
     json_t *tools;        /* array of function descriptions, or NULL; borrowed */
-    const json_t *extra;  /* object: further variables for the template, or NULL; borrowed */
+    json_t *extra;        /* object: further variables for the template, or NULL; borrowed */
     bool thinking;        /* enable_thinking */
     bool answer_next;     /* add_generation_prompt */
 };

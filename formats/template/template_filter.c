@@ -1,0 +1,365 @@
+/*
+ * template_filter.c - value | filter(...)
+ *
+ * Source: jinja2/filters.py; tojson as transformers replaces it.
+ */
+#include "formats/template/list_filter.h"
+#include "formats/template/value.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- texts ---- */
+
+static struct value *trim(struct run *run, struct value *v, const struct arguments *args)
+{
+    struct str str;
+
+    v = value_to_string(run, v);
+    if (!v)
+        return NULL;
+    str = str_trim(v->str, argument_str(args, 0, "chars", NULL), true, true);
+    return value_string(run, str.text, str.n);
+}
+
+static struct value *upper(struct run *run, struct value *v, const struct arguments *args)
+{
+    (void)args;
+    v = value_to_string(run, v);
+    return v ? str_map(run, v->str, to_upper) : NULL;
+}
+
+static struct value *lower(struct run *run, struct value *v, const struct arguments *args)
+{
+    (void)args;
+    v = value_to_string(run, v);
+    return v ? str_map(run, v->str, to_lower) : NULL;
+}
+
+static struct value *string(struct run *run, struct value *v, const struct arguments *args)
+{
+    (void)args;
+    return value_to_string(run, v);
+}
+
+/* The first character in capitals, the others small; `words`: at the start of each word. */
+static struct value *capitals(struct run *run, struct value *v, bool words)
+{
+    struct text out = {0};
+    bool is_first = true;
+
+    v = value_to_string(run, v);
+    for (size_t at = 0, n; v && at < v->str.n; at += n) {
+        const struct str rest = {v->str.text + at, v->str.n - at};
+        struct value *c;
+
+        n = str_offset(rest, 1);
+        c = str_map(run, (struct str){rest.text, n}, is_first ? to_upper : to_lower);
+        if (!c || !text_put(run, &out, c->str.text, c->str.n))
+            return NULL;
+        is_first = words && n == 1 &&
+                   (is_space((unsigned char)*rest.text) || memchr("-({[<", *rest.text, 5));
+    }
+    return v ? text_value(run, &out) : NULL;
+}
+
+static struct value *capitalize(struct run *run, struct value *v, const struct arguments *args)
+{
+    (void)args;
+    return capitals(run, v, false);
+}
+
+static struct value *title(struct run *run, struct value *v, const struct arguments *args)
+{
+    (void)args;
+    return capitals(run, v, true);
+}
+
+static struct value *replace(struct run *run, struct value *v, const struct arguments *args)
+{
+    struct value *from = argument(args, 0, "old"), *to = argument(args, 1, "new");
+
+    v = value_to_string(run, v);
+    from = from ? value_to_string(run, from) : NULL;
+    to = to ? value_to_string(run, to) : NULL;
+    if (!v || !from || !to)
+        return run_fail(run, ERR_USAGE, "replace needs two texts");
+    return str_replace(run, v->str, from->str, to->str, argument_integer(args, 2, "count", -1));
+}
+
+static struct value *escape(struct run *run, struct value *v, const struct arguments *args)
+{
+    static const char from[] = "&<>'\"";
+    static const char *const to[] = {"&amp;", "&lt;", "&gt;", "&#39;", "&#34;"};
+    struct text out = {0};
+
+    (void)args;
+    v = value_to_string(run, v);
+    for (size_t i = 0; v && i < v->str.n; i++) {
+        const char *found = v->str.text[i] ? strchr(from, v->str.text[i]) : NULL;
+
+        if (found ? !text_put_str(run, &out, to[found - from])
+                  : !text_put(run, &out, v->str.text + i, 1))
+            return NULL;
+    }
+    return v ? text_value(run, &out) : NULL;
+}
+
+/* Blanks before every line but the first, and not before empty ones, unless asked for. */
+static struct value *indent(struct run *run, struct value *v, const struct arguments *args)
+{
+    const int64_t width = argument_integer(args, 0, "width", 4);
+    struct str by = argument_str(args, 0, "width", NULL);
+    const bool first = argument_true(args, 1, "first", false);
+    const bool blank = argument_true(args, 2, "blank", false);
+    struct text out = {0};
+    bool begins = true, is_first = true;
+
+    if (!by.text) {
+        const struct value *spaces = apply_binary(run, (struct str){"*", 1},
+                                                  value_string(run, " ", 1),
+                                                  value_integer(run, width));
+        if (!spaces)
+            return NULL;
+        by = spaces->str;
+    }
+    v = value_to_string(run, v);
+    for (size_t i = 0; v && i < v->str.n; i++) {
+        const bool is_empty = v->str.text[i] == '\n';
+
+        if (begins && (is_first ? first : blank || !is_empty) &&
+            !text_put(run, &out, by.text, by.n))
+            return NULL;
+        if (!text_put(run, &out, v->str.text + i, 1))
+            return NULL;
+        begins = v->str.text[i] == '\n';
+        is_first = is_first && !begins;
+    }
+    return v ? text_value(run, &out) : NULL;
+}
+
+static struct value *wordcount(struct run *run, struct value *v, const struct arguments *args)
+{
+    int64_t n = 0;
+    bool in_word = false;
+
+    (void)args;
+    v = value_to_string(run, v);
+    for (size_t i = 0; v && i < v->str.n; i++) {
+        const bool is_blank = is_space((unsigned char)v->str.text[i]);
+
+        n += !is_blank && !in_word;
+        in_word = !is_blank;
+    }
+    return v ? value_integer(run, n) : NULL;
+}
+
+/* One conversion of a format: %s, %r, %d or %i, as they stand. */
+static bool put_conversion(struct run *run, struct text *out, char kind, const struct value *v)
+{
+    if (kind == 's')
+        return value_print(run, out, v);
+    if (kind == 'r')
+        return value_repr(run, out, v);
+    if ((kind == 'd' || kind == 'i') && value_is_number(v)) {
+        const struct value whole = {.kind = VALUE_INTEGER,
+                                    .integer = v->kind == VALUE_INTEGER ? v->integer
+                                                                        : (int64_t)value_as_real(v)};
+        return value_print(run, out, &whole);
+    }
+    run_fail(run, ERR_UNSUPPORTED, "the conversion %%%c of %s is not supported", kind,
+             value_type(v));
+    return false;
+}
+
+static struct value *format(struct run *run, struct value *v, const struct arguments *args)
+{
+    struct text out = {0};
+    size_t used = 0;
+
+    v = value_to_string(run, v);
+    for (size_t i = 0; v && i < v->str.n; i++) {
+        const char *p = v->str.text + i;
+
+        if (*p != '%') {
+            if (!text_put(run, &out, p, 1))
+                return NULL;
+            continue;
+        }
+        i++;
+        if (p[1] == '%' ? text_put_str(run, &out, "%")
+                        : used < args->n && put_conversion(run, &out, p[1], args->list[used++]))
+            continue;
+        return run_fail(run, ERR_USAGE, "not enough arguments for format string");
+    }
+    return v ? text_value(run, &out) : NULL;
+}
+
+/* ---- numbers ---- */
+
+static struct value *absolute(struct run *run, struct value *v, const struct arguments *args)
+{
+    (void)args;
+    if (v->kind == VALUE_REAL)
+        return value_real(run, fabs(v->real));
+    if (v->kind != VALUE_INTEGER || v->integer == INT64_MIN)
+        return run_fail(run, ERR_USAGE, "abs of %s", value_type(v));
+    return value_integer(run, v->integer < 0 ? -v->integer : v->integer);
+}
+
+/* The number a text spells, blanks around it aside. */
+static bool parse_real(struct str str, double *out)
+{
+    char text[64], *end;
+
+    str = str_trim(str, (struct str){0}, true, true);
+    if (str.n == 0 || str.n >= sizeof(text))
+        return false;
+    memcpy(text, str.text, str.n);
+    text[str.n] = '\0';
+    *out = strtod(text, &end);
+    return *end == '\0';
+}
+
+static struct value *integer(struct run *run, struct value *v, const struct arguments *args)
+{
+    struct value *otherwise = argument(args, 0, "default");
+    double real = 0;
+
+    if (v->kind == VALUE_INTEGER || v->kind == VALUE_BOOL)
+        return value_integer(run, v->kind == VALUE_BOOL ? v->boolean : v->integer);
+    if (v->kind == VALUE_REAL)
+        real = v->real;
+    else if (v->kind != VALUE_STRING || !parse_real(v->str, &real))
+        return otherwise ? otherwise : value_integer(run, 0);
+    if (!(fabs(real) < 0x1p63))
+        return otherwise ? otherwise : value_integer(run, 0);
+    return value_integer(run, (int64_t)real);
+}
+
+static struct value *real(struct run *run, struct value *v, const struct arguments *args)
+{
+    struct value *otherwise = argument(args, 0, "default");
+    double out;
+
+    if (value_is_number(v))
+        return value_real(run, value_as_real(v));
+    if (v->kind == VALUE_STRING && parse_real(v->str, &out))
+        return value_real(run, out);
+    return otherwise ? otherwise : value_real(run, 0.0);
+}
+
+/* "common" rounds half to even, as Python does; "ceil" and "floor" as they say. */
+static struct value *round_to(struct run *run, struct value *v, const struct arguments *args)
+{
+    const int64_t precision = argument_integer(args, 0, "precision", 0);
+    const struct str method = argument_str(args, 1, "method", "common");
+    const double scale = pow(10.0, (double)precision);
+    double x;
+
+    if (!value_is_number(v))
+        return run_fail(run, ERR_USAGE, "round of %s", value_type(v));
+    x = value_as_real(v) * scale;
+    x = str_is(method, "ceil") ? ceil(x) : str_is(method, "floor") ? floor(x) : nearbyint(x);
+    return value_real(run, x / scale);
+}
+
+/* ---- anything ---- */
+
+static struct value *otherwise(struct run *run, struct value *v, const struct arguments *args)
+{
+    struct value *instead = argument(args, 0, "default_value");
+    const bool by_truth = argument_true(args, 1, "boolean", false);
+
+    if (v->kind != VALUE_UNDEFINED && !(by_truth && !value_true(v)))
+        return v;
+    return instead ? instead : value_string(run, "", 0);
+}
+
+static struct value *length(struct run *run, struct value *v, const struct arguments *args)
+{
+    const int64_t n = value_length(v);
+
+    (void)args;
+    return n < 0 ? run_fail(run, ERR_USAGE, "object of type '%s' has no len()", value_type(v))
+                 : value_integer(run, n);
+}
+
+static struct value *same(struct run *run, struct value *v, const struct arguments *args)
+{
+    (void)run;
+    (void)args;
+    return v;
+}
+
+static struct value *attribute(struct run *run, struct value *v, const struct arguments *args)
+{
+    return get_attribute(run, v, argument_str(args, 0, "name", ""));
+}
+
+/* A style for tojson: indent alone changes the comma, as json.dumps has it. */
+static bool json_style(struct run *run, const struct arguments *args, struct json_style *style)
+{
+    const struct value *separators = argument(args, 2, "separators");
+    const struct value *indent_by = argument(args, 1, "indent");
+
+    *style = (struct json_style){.ascii = argument_true(args, 0, "ensure_ascii", false),
+                                 .sorted = argument_true(args, 3, "sort_keys", false),
+                                 .indent = -1,
+                                 .comma = {", ", 2},
+                                 .colon = {": ", 2}};
+    if (indent_by && indent_by->kind == VALUE_INTEGER) {
+        style->indent = (int)(indent_by->integer > 64 ? 64 : indent_by->integer);
+        style->comma = (struct str){",", 1};
+    }
+    if (!separators || separators->kind == VALUE_NONE)
+        return true;
+    if (!value_is_list(separators) || separators->list.n != 2 ||
+        separators->list.items[0]->kind != VALUE_STRING ||
+        separators->list.items[1]->kind != VALUE_STRING)
+        return run_fail(run, ERR_USAGE, "separators are two texts");
+    style->comma = separators->list.items[0]->str;
+    style->colon = separators->list.items[1]->str;
+    return true;
+}
+
+static struct value *tojson(struct run *run, struct value *v, const struct arguments *args)
+{
+    struct json_style style;
+    struct text out = {0};
+
+    return json_style(run, args, &style) && value_to_json(run, &out, v, &style)
+               ? text_value(run, &out)
+               : NULL;
+}
+
+/* ---- the table ---- */
+
+static const struct function filters[] = {
+    {"abs", absolute},        {"attr", attribute},     {"batch", filter_batch},
+    {"capitalize", capitalize}, {"count", length},     {"d", otherwise},
+    {"default", otherwise},   {"dictsort", filter_dictsort}, {"e", escape},
+    {"escape", escape},       {"first", filter_first}, {"float", real},
+    {"format", format},       {"indent", indent},      {"int", integer},
+    {"items", filter_items},  {"join", filter_join},   {"last", filter_last},
+    {"length", length},       {"list", filter_list},   {"lower", lower},
+    {"map", filter_map},      {"max", filter_max},     {"min", filter_min},
+    {"reject", filter_reject}, {"rejectattr", filter_rejectattr}, {"replace", replace},
+    {"reverse", filter_reverse}, {"round", round_to},  {"safe", same},
+    {"select", filter_select}, {"selectattr", filter_selectattr}, {"sort", filter_sort},
+    {"string", string},       {"sum", filter_sum},     {"title", title},
+    {"tojson", tojson},       {"trim", trim},          {"unique", filter_unique},
+    {"upper", upper},         {"wordcount", wordcount},
+};
+
+struct value *apply_filter(struct run *run, struct str name, struct value *v,
+                           const struct arguments *args)
+{
+    const struct function *f = find_function(filters, sizeof(filters) / sizeof(filters[0]), name);
+
+    if (!f)
+        return run_fail(run, ERR_UNSUPPORTED, "no filter named '%.*s'",
+                        name.n < 40 ? (int)name.n : 40, name.text);
+    return f->body(run, v, args);
+}
