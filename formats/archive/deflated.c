@@ -16,8 +16,9 @@ struct deflated {
     pthread_mutex_t lock;
     z_stream stream;
     bool has_stream;
-    uint64_t taken; /* packed bytes read from the file */
-    uint64_t at;    /* inflated bytes given so far */
+    uint64_t taken;         /* packed bytes read from the file */
+    uint64_t at;            /* inflated bytes given so far */
+    uint32_t want_crc, crc; /* of all of it; of what was given so far */
     uint8_t input[INPUT_BYTES];
 };
 
@@ -32,6 +33,7 @@ enum status deflated_open(const struct file *file, const struct member *member,
     d->offset = member->offset;
     d->packed = member->packed;
     d->size = member->size;
+    d->want_crc = member->crc;
     pthread_mutex_init(&d->lock, NULL);
     *out = d;
     return OK;
@@ -54,6 +56,7 @@ static enum status restart(struct deflated *d, struct error *err)
     d->stream = (z_stream){0};
     d->taken = 0;
     d->at = 0;
+    d->crc = 0;
     /* Negative: a bare stream, as zip has it, without zlib's own header. */
     d->has_stream = inflateInit2(&d->stream, -MAX_WBITS) == Z_OK;
     return d->has_stream ? OK : fail(err, ERR_NOMEM, "no memory to inflate");
@@ -91,6 +94,7 @@ static enum status forward(struct deflated *d, uint8_t *dst, size_t n, struct er
         d->stream.avail_out = (uInt)most;
         code = inflate(&d->stream, Z_NO_FLUSH);
         most -= d->stream.avail_out;
+        d->crc = (uint32_t)crc32(d->crc, dst, (uInt)most);
         dst += most;
         d->at += most;
         n -= most;
@@ -98,6 +102,9 @@ static enum status forward(struct deflated *d, uint8_t *dst, size_t n, struct er
             return fail(err, ERR_CORRUPT,
                         "the deflated data is damaged at inflated byte %" PRIu64, d->at);
     }
+    if (d->at == d->size && d->crc != d->want_crc)
+        return fail(err, ERR_CORRUPT,
+                    "the inflated data have another checksum than the zip says");
     return OK;
 }
 

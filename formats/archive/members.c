@@ -218,6 +218,7 @@ static enum status read_entry(struct members *members, const uint8_t *p, size_t 
         return OK; /* a folder */
     member.name = name;
     member.method = load_u16(p + 10);
+    member.crc = load_u32(p + 16);
     member.packed = load_u32(p + 20);
     member.size = load_u32(p + 24);
     member.header = load_u32(p + 42);

@@ -21,6 +21,7 @@ struct member {
     uint64_t packed;  /* bytes there */
     uint64_t size;    /* bytes inflated; as many where it is stored */
     unsigned method;
+    uint32_t crc;    /* CRC-32 of the inflated bytes */
     uint64_t header; /* of its local header in the file */
 };
 
