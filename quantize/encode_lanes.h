@@ -235,7 +235,7 @@ static inline vec extremum_lanes(const vec *x, int n)
 
 /* A column of vectors out of a tile, and importance times value beside it. */
 struct column {
-    vec x[TILE_WEIGHTS], w[TILE_WEIGHTS];
+    vec x[TILE_WEIGHTS], w[TILE_WEIGHTS], wx[TILE_WEIGHTS];
 };
 
 static inline void load_column(const struct tile *tile, int b, int n, struct column *c)
@@ -243,59 +243,101 @@ static inline void load_column(const struct tile *tile, int b, int n, struct col
     for (int i = 0; i < n; i++) {
         c->x[i] = load(&tile->x[i][b]);
         c->w[i] = load(&tile->w[i][b]);
+        c->wx[i] = c->w[i] * c->x[i];
     }
 }
 
-static inline void symmetric_sums(const struct column *c, int n, int half, vec inv, vec sums[2])
+/* Columns searched side by side: a sum waits for its last addition, and two sums wait
+ * together. */
+enum { PAIR = WIDTH < TILE_LANES ? 2 : 1 };
+
+struct symmetric_sums {
+    vec xl[PAIR], ll[PAIR];
+};
+
+static inline void symmetric_sums(const struct column *c, int n, int half, const vec *inv,
+                                  struct symmetric_sums *out)
 {
-    vec xl = {0}, ll = {0};
+    struct symmetric_sums sum = {0};
 
     for (int i = 0; i < n; i++) {
-        vec l = nearest_lanes(inv * c->x[i], -half, half - 1);
+        for (int p = 0; p < PAIR; p++) {
+            vec l = nearest_lanes(inv[p] * c[p].x[i], -half, half - 1);
 
-        xl += c->w[i] * c->x[i] * l;
-        ll += c->w[i] * l * l;
+            sum.xl[p] += c[p].wx[i] * l;
+            sum.ll[p] += c[p].w[i] * l * l;
+        }
     }
-    sums[0] = xl;
-    sums[1] = ll;
+    *out = sum;
 }
 
-static inline void symmetric_column(struct tile *tile, int b, int n, int half)
+struct symmetric {
+    vec top, scale, best, inv;
+};
+
+static inline void symmetric_first(const struct column *c, int n, int half, struct symmetric *a)
 {
-    struct column c;
-    vec sums[2];
+    struct symmetric_sums sum;
+    vec inv[PAIR];
 
-    load_column(tile, b, n, &c);
-    vec top = extremum_lanes(c.x, n);
-    vec inv = (float)-half / top;
-    symmetric_sums(&c, n, half, inv, sums);
-    vec scale = pick(sums[1] != 0.0f, sums[0] / sums[1], all(0.0f));
-    vec best = scale * sums[0];
-
-    for (int k = -9; k <= 9; k++) {
-        vec candidate = -((float)half + 0.1f * (float)k) / top;
-
-        if (k == 0)
-            continue;
-        symmetric_sums(&c, n, half, candidate, sums);
-        ivec better = (sums[1] > 0.0f) & (sums[0] * sums[0] > best * sums[1]);
-        vec s = sums[0] / sums[1];
-        scale = pick(better, s, scale);
-        best = pick(better, s * sums[0], best);
-        inv = pick(better, candidate, inv);
+    for (int p = 0; p < PAIR; p++) {
+        a[p].top = extremum_lanes(c[p].x, n);
+        a[p].inv = inv[p] = (float)-half / a[p].top;
     }
-    ivec zero = magnitude(top) < 1e-15f;
-    store(&tile->scale[b], pick(zero, all(0.0f), scale));
-    for (int i = 0; i < n; i++) {
-        vec q = nearest_lanes(inv * c.x[i], -half, half - 1) + (float)half;
-        store_codes(&tile->q[i][b], pick(zero, all(0.0f), q));
+    symmetric_sums(c, n, half, inv, &sum);
+    for (int p = 0; p < PAIR; p++) {
+        a[p].scale = pick(sum.ll[p] != 0.0f, sum.xl[p] / sum.ll[p], all(0.0f));
+        a[p].best = a[p].scale * sum.xl[p];
+    }
+}
+
+static inline void symmetric_try(const struct column *c, int n, int half, float levels,
+                                 struct symmetric *a)
+{
+    struct symmetric_sums sum;
+    vec inv[PAIR];
+
+    for (int p = 0; p < PAIR; p++)
+        inv[p] = levels / a[p].top;
+    symmetric_sums(c, n, half, inv, &sum);
+    for (int p = 0; p < PAIR; p++) {
+        vec xl = sum.xl[p], ll = sum.ll[p], scale = xl / ll;
+        ivec better = (ll > 0.0f) & (xl * xl > a[p].best * ll);
+
+        a[p].scale = pick(better, scale, a[p].scale);
+        a[p].best = pick(better, scale * xl, a[p].best);
+        a[p].inv = pick(better, inv[p], a[p].inv);
+    }
+}
+
+static inline void symmetric_pair(struct tile *tile, int b, int n, int half)
+{
+    struct column c[PAIR];
+    struct symmetric a[PAIR];
+
+    for (int p = 0; p < PAIR; p++)
+        load_column(tile, b + WIDTH * p, n, &c[p]);
+    symmetric_first(c, n, half, a);
+    for (int k = -9; k <= 9; k++)
+        if (k != 0)
+            symmetric_try(c, n, half, -((float)half + 0.1f * (float)k), a);
+
+    for (int p = 0; p < PAIR; p++) {
+        ivec zero = magnitude(a[p].top) < 1e-15f;
+        int at = b + WIDTH * p;
+
+        store(&tile->scale[at], pick(zero, all(0.0f), a[p].scale));
+        for (int i = 0; i < n; i++) {
+            vec q = nearest_lanes(a[p].inv * c[p].x[i], -half, half - 1) + (float)half;
+            store_codes(&tile->q[i][at], pick(zero, all(0.0f), q));
+        }
     }
 }
 
 static void symmetric(struct tile *tile, int n, int half)
 {
-    for (int b = 0; b < TILE_LANES; b += WIDTH)
-        symmetric_column(tile, b, n, half);
+    for (int b = 0; b < TILE_LANES; b += WIDTH * PAIR)
+        symmetric_pair(tile, b, n, half);
 }
 
 struct affine {
@@ -315,9 +357,6 @@ static inline struct affine affine_start(const struct column *c)
     low = pick(low > 0.0f, all(0.0f), low);
     return (struct affine){.w = w, .x = x, .low = low, .high = high};
 }
-
-/* Columns searched side by side, for the same reason. */
-enum { PAIR = WIDTH < TILE_LANES ? 2 : 1 };
 
 static inline void affine_errors(const struct column *c, vec l[32][PAIR], const vec *scale,
                                  const vec *low, vec *error)
