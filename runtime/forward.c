@@ -67,9 +67,12 @@ static void drop(struct pass *p, size_t n)
     p->n -= n;
 }
 
-/* Rows of the batch before the first whose logits are wanted; all of them without a sink. */
+/* Rows of the batch before the first whose logits are wanted; all of them without a sink. An
+ * encoder has no logits, and every row is its answer. */
 static size_t unwanted(const struct pass *p, const struct logits_sink *sink)
 {
+    if (!p->rt->config.family->is_causal)
+        return 0;
     if (!sink || sink->first >= p->position + p->n)
         return p->n;
     return sink->first > p->position ? sink->first - p->position : 0;
@@ -118,12 +121,14 @@ static void finish(struct pass *p, const struct logits_sink *sink)
     struct runtime *rt = p->rt;
 
     final_norm(p);
-    tap_input(rt, -1, &rt->weights.output, -1, p->position, p->n, p->x);
+    if (rt->config.family->is_causal)
+        tap_input(rt, -1, &rt->weights.output, -1, p->position, p->n, p->x);
     drop(p, unwanted(p, sink));
     p->seq->hidden = p->x;
     p->seq->hidden_first = p->position;
     p->seq->hidden_end = p->position + (uint32_t)p->n;
-    emit_logits(p, sink);
+    if (rt->config.family->is_causal)
+        emit_logits(p, sink);
 }
 
 static enum status run_batch(struct pass *p, const struct logits_sink *sink,

@@ -35,6 +35,18 @@ static void count_layer(struct runtime *rt, uint32_t i)
         count(&rt->facts, chosen[j], rt->config.n_experts_used);
 }
 
+static uint32_t embedding_width(const struct runtime *rt)
+{
+    const struct matrix *m2 = &rt->weights.dense_2.matrix,
+                        *m3 = &rt->weights.dense_3.matrix;
+
+    if (rt->config.family->is_causal)
+        return 0;
+    return m3->data   ? (uint32_t)m3->n_rows
+           : m2->data ? (uint32_t)m2->n_rows
+                      : rt->config.n_embd;
+}
+
 static void find_facts(struct runtime *rt)
 {
     const struct config *c = &rt->config;
@@ -47,6 +59,7 @@ static void find_facts(struct runtime *rt)
         .n_ple = c->n_ple,
         .context_length = c->context_length,
         .is_causal = c->family->is_causal,
+        .n_embedding = embedding_width(rt),
         .kernels = kernels_name(rt->kernels),
     };
     for (uint32_t i = 0; i < c->n_layers; i++)

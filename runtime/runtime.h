@@ -37,7 +37,8 @@ struct runtime_facts {
     uint32_t n_layers, n_embd, n_vocab,
         n_ple;               /* n_ple: width of a layer's slice, 0 without */
     uint32_t context_length; /* as trained */
-    bool is_causal;          /* false for encoders */
+    bool is_causal;          /* false for encoders: they have no logits */
+    uint32_t n_embedding;    /* encoders: width of runtime_embed()'s answer */
     const char *kernels;     /* "avx2", ... */
     uint64_t weight_bytes;   /* touched for one decoded token */
     uint64_t n_macs;         /* multiply-adds for one token, head included */
@@ -83,6 +84,13 @@ struct logits_sink {
 MUST_CHECK enum status runtime_eval(struct runtime *rt, struct sequence *seq,
                                     const int32_t *ids, size_t n,
                                     const struct logits_sink *sink, struct error *err);
+
+/* The embedding of a whole text by an encoder: facts->n_embedding floats of length 1. Resets the
+ * sequence, whose context must hold the text. Taps see "pooled", "dense2" and "dense3" besides.
+ * ERR_USAGE for models that generate. */
+MUST_CHECK enum status runtime_embed(struct runtime *rt, struct sequence *seq,
+                                     const int32_t *ids, size_t n, float *out,
+                                     struct error *err);
 
 /* ---- looking inside ---- */
 

@@ -15,7 +15,7 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-static struct widths find_widths(const struct config *c)
+static struct widths find_widths(const struct config *c, const struct weights *weights)
 {
     struct widths w = {.inner = larger(c->n_ff_expert, c->n_ple)};
 
@@ -28,6 +28,7 @@ static struct widths find_widths(const struct config *c)
     }
     w.input = larger(larger(c->n_embd, w.heads), w.inner);
     w.input = larger(w.input, 2 * (size_t)c->n_embd_out);
+    w.input = larger(w.input, weights->dense_3.matrix.n_cols);
     return w;
 }
 
@@ -51,10 +52,9 @@ static float *floats(struct allotment *a, size_t width)
     return rows(a, width, sizeof(float));
 }
 
-static void allot_stream(struct scratch *s, const struct config *c, struct allotment *a)
+static void allot_stream(struct scratch *s, const struct config *c, struct widths w,
+                         struct allotment *a)
 {
-    struct widths w = find_widths(c);
-
     s->x = floats(a, c->n_embd);
     s->h = floats(a, c->n_embd);
     s->branch = floats(a, c->n_embd);
@@ -86,6 +86,19 @@ static void allot_experts(struct scratch *s, const struct config *c, struct allo
     s->expert_shares = floats(a, 1);
 }
 
+static void allot_pooled(struct scratch *s, const struct config *c,
+                         const struct weights *weights, struct allotment *a)
+{
+    size_t width = larger(c->n_embd, larger(weights->dense_2.matrix.n_rows,
+                                            weights->dense_3.matrix.n_rows));
+
+    if (c->family->is_causal)
+        return;
+    s->pooled = arena_array(a->arena, width, sizeof(float));
+    s->pooled_out = arena_array(a->arena, width, sizeof(float));
+    a->is_short |= !s->pooled || !s->pooled_out;
+}
+
 static void allot_logits(struct scratch *s, size_t n_vocab, struct allotment *a)
 {
     size_t fit = LOGITS_BYTES / sizeof(float) / n_vocab;
@@ -99,15 +112,16 @@ enum status scratch_reserve(struct runtime *rt, size_t n_rows, struct error *err
 {
     struct scratch *s = &rt->scratch;
     struct allotment a = {.arena = &s->arena, .n_rows = n_rows};
+    struct widths w = find_widths(&rt->config, &rt->weights);
 
     if (n_rows <= s->n_rows)
         return OK;
     scratch_free(s);
-    allot_stream(s, &rt->config, &a);
+    allot_stream(s, &rt->config, w, &a);
     allot_experts(s, &rt->config, &a);
+    allot_pooled(s, &rt->config, &rt->weights, &a);
     allot_logits(s, rt->weights.n_vocab, &a);
-    if (a.is_short ||
-        workspace_new(n_rows, find_widths(&rt->config).input, &s->workspace, err)) {
+    if (a.is_short || workspace_new(n_rows, w.input, &s->workspace, err)) {
         scratch_free(s);
         return fail(err, ERR_NOMEM, "no memory for a batch of %zu tokens", n_rows);
     }

@@ -39,6 +39,7 @@ enum when {
     HAS_EXPERTS,
     IS_DRAFTER,
     PARTIAL_ROPE,
+    ENCODER, /* and even there it may be missing */
 };
 
 enum form { VECTOR, MATRIX, EXPERT_MATRICES };
@@ -96,8 +97,8 @@ static const struct slot model_slots[] = {
      EMBD_OUT_2},
     {"nextn.post_projection.weight", MODEL(post_proj), MATRIX, IS_DRAFTER, EMBD_OUT,
      EMBD},
-    {"dense_2.weight", MODEL(dense_2), MATRIX, MAYBE, ANY, EMBD},
-    {"dense_3.weight", MODEL(dense_3), MATRIX, MAYBE, ANY, ANY},
+    {"dense_2.weight", MODEL(dense_2), MATRIX, ENCODER, ANY, EMBD},
+    {"dense_3.weight", MODEL(dense_3), MATRIX, ENCODER, ANY, ANY},
 };
 
 /* Tensors some files fuse: `part` is rows of `whole` after those of `before`. */
@@ -223,6 +224,8 @@ static enum need needed(const struct loader *ld, enum when when)
         return REQUIRED;
     case MAYBE:
         return OPTIONAL;
+    case ENCODER:
+        return family->is_causal ? NO : OPTIONAL;
     case OWN_V:
         if (own_kv && family->has_keys_for_values && facts->rope == ROPE_GLOBAL)
             return OPTIONAL;
@@ -445,6 +448,11 @@ static enum status load_model(struct loader *ld)
         w->output = w->token_embd;
     if (st == OK && (w->n_vocab < 1 || w->n_vocab > INT32_MAX))
         st = fail(ld->err, ERR_SHAPE, "token_embd.weight: %zu rows", w->n_vocab);
+    if (st == OK && w->dense_3.matrix.data &&
+        w->dense_3.matrix.n_cols != w->dense_2.matrix.n_rows)
+        st = fail(ld->err, ERR_SHAPE,
+                  "dense_3.weight: %zu columns, but dense_2.weight has %zu rows",
+                  w->dense_3.matrix.n_cols, w->dense_2.matrix.n_rows);
     if (ld->config->family->is_drafter)
         know(ld, dead_in_drafters, LENGTH(dead_in_drafters));
     return st;
