@@ -46,6 +46,8 @@ struct checkpoint {
 
     const struct convert_lora *loras; /* borrowed while opening */
     size_t n_loras;
+    struct adapter *adapters; /* in the arena; their files stay open */
+    size_t n_adapters;
 };
 
 /* The raw tensor of that canonical name, or NULL. */
@@ -89,6 +91,8 @@ enum leftover canonical_leftover(const char *canonical);
 MUST_CHECK enum status quantized_claim(struct checkpoint *cp, struct error *err);
 MUST_CHECK enum status plain_claim(struct checkpoint *cp, struct error *err);
 MUST_CHECK enum status experts_claim(struct checkpoint *cp, struct error *err);
+MUST_CHECK enum status adapters_claim(struct checkpoint *cp, struct error *err);
+void adapters_close(struct checkpoint *cp);
 
 /* Fill t so that its rows are those of one stored tensor of a float type. */
 MUST_CHECK enum status plain_source(struct checkpoint *cp, struct source_tensor *t,

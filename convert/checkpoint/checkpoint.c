@@ -200,14 +200,6 @@ static enum status leftovers_claim(struct checkpoint *cp, struct error *err)
                                      err);
 }
 
-static enum status adapters_claim(struct checkpoint *cp, struct error *err)
-{
-    if (cp->n_loras == 0)
-        return OK;
-    return fail(err, ERR_UNSUPPORTED, "%s: adapters cannot be merged by this build",
-                cp->loras[0].path);
-}
-
 static enum status (*const steps[])(struct checkpoint *cp, struct error *err) = {
     quantized_claim, leftovers_claim, plain_claim, experts_claim, adapters_claim,
 };
@@ -312,6 +304,7 @@ void checkpoint_close(struct checkpoint *cp)
 {
     if (!cp)
         return;
+    adapters_close(cp);
     shards_close(cp->shards);
     json_decref(cp->config);
     free(cp->tensors);

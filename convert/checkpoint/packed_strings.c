@@ -80,12 +80,20 @@ static enum status logical_shape(const struct module *m, uint64_t dims[2],
     return st;
 }
 
-/* The bits of a code, from the width of a row of words. */
-static unsigned bits_of(uint64_t cols, uint64_t words)
+/* The bits of a code: what some group of the configuration says, and the words then hold. */
+static unsigned bits_of(const struct module *m, uint64_t cols, uint64_t words)
 {
-    for (unsigned bits = 1; bits <= 8; bits++)
-        if ((cols * bits + 31) / 32 == words)
-            return bits;
+    json_t *groups = json_object_get(m->quantization, "config_groups"), *group;
+    const char *key;
+
+    json_object_foreach(groups, key, group)
+    {
+        const uint64_t bits =
+            packed_config_u64(json_object_get(group, "weights"), "num_bits", 4);
+
+        if (bits >= 1 && bits <= 8 && (cols * bits + 31) / 32 == words)
+            return (unsigned)bits;
+    }
     return 0;
 }
 
@@ -167,7 +175,7 @@ static enum status claim_string(const struct module *m, struct error *err)
         return st;
     p.rows = dims[0];
     p.cols = dims[1];
-    p.bits = codes->t->n_dims == 2 ? bits_of(p.cols, codes->t->dims[1]) : 0;
+    p.bits = codes->t->n_dims == 2 ? bits_of(m, p.cols, codes->t->dims[1]) : 0;
     if (codes->t->dtype != DTYPE_I32 || p.bits == 0 || codes->t->dims[0] != p.rows)
         return module_misfit(m, codes, err,
                              "weight_shape says %" PRIu64 " x %" PRIu64

@@ -1,0 +1,367 @@
+/*
+ * adapter_merge.c - the provider that merges, and which source tensor a group belongs to
+ */
+#include "convert/checkpoint/adapter.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- the provider ---- */
+
+static size_t merge_fetch_bytes(const struct source_tensor *t, uint64_t first, uint64_t n)
+{
+    const struct merge *m = t->self;
+    size_t sum = m->base.provider->fetch_bytes(&m->base, first, n);
+
+    for (size_t i = 0; i < m->n_tensors; i++)
+        sum += (size_t)m->tensors[i]->t->n_bytes;
+    return sum;
+}
+
+static enum status merge_fetch(const struct source_tensor *t, uint64_t first, uint64_t n,
+                               void *raw, struct error *err)
+{
+    const struct merge *m = t->self;
+    uint8_t *to = raw;
+    enum status st = m->base.provider->fetch(&m->base, first, n, to, err);
+
+    to += m->base.provider->fetch_bytes(&m->base, first, n);
+    for (size_t i = 0; i < m->n_tensors && st == OK; i++) {
+        const struct raw_tensor *part = m->tensors[i];
+
+        st = file_read(part->file, part->t->offset, to, (size_t)part->t->n_bytes, err);
+        to += part->t->n_bytes;
+    }
+    return st;
+}
+
+static void merge_decode(const struct source_tensor *t, const struct fetched *in,
+                         uint64_t from, uint64_t n, float *x)
+{
+    const struct merge *m = t->self;
+    const uint8_t *at = in->raw, *bytes[MERGE_TENSORS] = {0};
+
+    m->base.provider->decode(&m->base, in, from, n, x);
+    at += m->base.provider->fetch_bytes(&m->base, in->first, in->n);
+    for (size_t i = 0; i < m->n_tensors; i++) {
+        bytes[i] = at;
+        at += m->tensors[i]->t->n_bytes;
+    }
+    m->apply(m, bytes, from, n, x);
+}
+
+static const struct provider merges = {
+    .fetch_bytes = merge_fetch_bytes, .fetch = merge_fetch, .decode = merge_decode};
+
+enum status merge_wrap(struct checkpoint *cp, struct source_tensor *t,
+                       const struct merge *m, const char *what, struct error *err)
+{
+    struct merge *kept = arena_alloc(&cp->arena, sizeof(*kept));
+
+    if (!kept)
+        return fail(err, ERR_NOMEM, "%s: no memory to merge into it", t->name);
+    *kept = *m;
+    kept->base = *t;
+    t->type = arena_printf(&cp->arena, "%s + %s", t->type, what);
+    t->transform = arena_printf(&cp->arena, "%s, merge", t->transform);
+    t->exact = TYPE_F32;
+    t->provider = &merges;
+    t->self = kept;
+    return t->type && t->transform
+               ? OK
+               : fail(err, ERR_NOMEM, "%s: no memory to merge into it", t->name);
+}
+
+void merge_reads(struct merge *m, const struct raw_tensor *raw)
+{
+    for (size_t i = 0; i < m->n_tensors; i++)
+        if (m->tensors[i] == raw)
+            return;
+    assert(m->n_tensors < MERGE_TENSORS);
+    m->tensors[m->n_tensors++] = raw;
+}
+
+const uint8_t *merge_bytes(const struct merge *m, const uint8_t *const *bytes,
+                           const struct raw_tensor *raw)
+{
+    size_t i = 0;
+
+    while (m->tensors[i] != raw)
+        i++;
+    return bytes[i];
+}
+
+float merge_number(const struct raw_tensor *raw, const uint8_t *bytes, uint64_t at)
+{
+    float x;
+
+    dtype_widen(raw->t->dtype, bytes + at * (dtype_bits(raw->t->dtype) / 8), &x, 1);
+    return x;
+}
+
+enum status merge_floats(struct checkpoint *cp, const struct raw_tensor *raw,
+                         const float **out, struct error *err)
+{
+    const uint64_t n = tensor_elements(raw->t);
+    float *x = arena_array(&cp->arena, (size_t)n, sizeof(*x));
+    void *bytes = malloc((size_t)raw->t->n_bytes + 1);
+    enum status st =
+        x && bytes ? OK : fail(err, ERR_NOMEM, "%s: no memory for it", raw->t->name);
+
+    if (st == OK)
+        st = file_read(raw->file, raw->t->offset, bytes, (size_t)raw->t->n_bytes, err);
+    if (st == OK)
+        dtype_widen(raw->t->dtype, bytes, x, (size_t)n);
+    free(bytes);
+    *out = x;
+    return st;
+}
+
+/* ---- which tensor a group belongs to ---- */
+
+static const struct raw_tensor *any_of(const struct adapter_group *group)
+{
+    for (int i = 0; i < N_ROLES; i++)
+        if (group->role[i])
+            return group->role[i];
+    return NULL;
+}
+
+/* The number in "layers.N.", or false. */
+static bool layer_of(const char *path, uint64_t *layer)
+{
+    if (strncmp(path, "layers.", 7) != 0 || path[7] < '0' || path[7] > '9')
+        return false;
+    *layer = strtoull(path + 7, NULL, 10);
+    return true;
+}
+
+/* Keys and values of layers that share those of others are never read. */
+static bool is_dead(const struct checkpoint *cp, const char *path)
+{
+    uint64_t layer, n_layers, n_shared;
+
+    return layer_of(path, &layer) &&
+           catalogue_config_u64(cp, "num_hidden_layers", &n_layers) &&
+           catalogue_config_u64(cp, "num_kv_shared_layers", &n_shared) &&
+           layer < n_layers && n_shared <= n_layers && layer >= n_layers - n_shared &&
+           (strstr(path, ".k_proj") || strstr(path, ".v_proj") ||
+            strstr(path, ".k_norm"));
+}
+
+/* Fused experts: two parameters of one module; the factors' widths tell which. */
+static struct source_tensor *expert_parameter(struct checkpoint *cp,
+                                              const struct adapter_group *group)
+{
+    static const char *const names[] = {"gate_up_proj", "down_proj"};
+    const struct raw_tensor *a = group->role[ROLE_A], *b = group->role[ROLE_B];
+    struct source_tensor *found = NULL;
+
+    for (size_t i = 0; i < 2 && a && b && a->t->n_dims == 2 && b->t->n_dims == 2; i++) {
+        char name[256];
+
+        snprintf(name, sizeof(name), "%s.%s", group->path, names[i]);
+        struct source_tensor *t = catalogue_find(cp, name);
+        if (!t || t->n_dims != 3)
+            continue;
+        const bool newer = a->t->dims[1] == t->dims[2] && b->t->dims[0] == t->dims[1];
+        const bool older = a->t->dims[1] == t->dims[1] && b->t->dims[0] == t->dims[2];
+        if (!newer && !older)
+            continue;
+        if (found) /* both fit: the inner wrapper is the parameter registered first */
+            return group->is_inner ? found : t;
+        found = t;
+    }
+    return found;
+}
+
+static struct source_tensor *target_of(struct checkpoint *cp,
+                                       const struct adapter_group *group)
+{
+    char name[512];
+    struct source_tensor *t;
+
+    if (snprintf(name, sizeof(name), "%s.weight", group->path) >= (int)sizeof(name))
+        return NULL;
+    t = catalogue_find(cp, name);
+    if (!t)
+        t = catalogue_find(cp, group->path);
+    return t ? t : expert_parameter(cp, group);
+}
+
+static enum status no_target(const struct adapter *ad, const struct adapter_group *group,
+                             struct error *err)
+{
+    uint64_t layer, n_layers;
+
+    if (layer_of(group->path, &layer) &&
+        catalogue_config_u64(ad->cp, "num_hidden_layers", &n_layers) && layer >= n_layers)
+        return adapter_misfit(ad, any_of(group), err,
+                              "the base has only %" PRIu64 " layers", n_layers);
+    return adapter_misfit(ad, any_of(group), err, "the base has no module of that name");
+}
+
+/* ---- whole replacements ---- */
+
+static bool same_shape(const struct source_tensor *t, const struct raw_tensor *raw)
+{
+    return t->n_dims == raw->t->n_dims &&
+           memcmp(t->dims, raw->t->dims, (size_t)t->n_dims * sizeof(t->dims[0])) == 0;
+}
+
+/* The head of a tied model, added as a tensor of its own: the embedding as it is now. */
+static enum status untie(struct checkpoint *cp, const struct source_tensor *embedding,
+                         struct error *err)
+{
+    const struct source_tensor before = *embedding;
+    struct source_tensor *head;
+
+    if (catalogue_find(cp, "lm_head.weight"))
+        return OK;
+    head = catalogue_add(cp, "lm_head.weight");
+    if (!head)
+        return fail(err, ERR_NOMEM, "no memory for the table of tensors");
+    const char *name = head->name;
+    *head = before;
+    head->name = name;
+    return catalogue_note(cp, err,
+                          "the head is untied: the adapter replaces embed_tokens for the "
+                          "lookup only, the head stays the tied embedding of the base");
+}
+
+static enum status replace(struct adapter *ad, const struct adapter_group *group,
+                           struct source_tensor *t, struct error *err)
+{
+    const struct raw_tensor *raw = group->role[ROLE_REPLACE];
+    const bool is_head = strcmp(group->path, "lm_head") == 0;
+    enum status st = OK;
+
+    if (ad->strength != 1.0)
+        return adapter_misfit(ad, raw, err,
+                              "a weight that is replaced whole cannot be scaled by "
+                              "%g",
+                              ad->strength);
+    if (!t && is_head) {
+        st = catalogue_note(ad->cp, err,
+                            "the head is untied: the adapter brings lm_head.weight");
+        t = st == OK ? catalogue_add(ad->cp, "lm_head.weight") : NULL;
+        if (st == OK && !t)
+            st = fail(err, ERR_NOMEM, "no memory for the table of tensors");
+        return st == OK ? plain_source(ad->cp, t, raw, err) : st;
+    }
+    if (!same_shape(t, raw))
+        return adapter_misfit(ad, raw, err, "its shape is not that of the base's %s",
+                              t->found);
+    if (strcmp(group->path, "embed_tokens") == 0)
+        st = untie(ad->cp, t, err);
+    if (st == OK) {
+        const uint64_t order = t->order;
+
+        st = plain_source(ad->cp, t, raw, err);
+        t->order = order;
+        t->transform = "replace";
+    }
+    return st;
+}
+
+/* ---- one adapter ---- */
+
+static enum status warn_tied(struct adapter *ad, const struct adapter_group *group,
+                             struct error *err)
+{
+    if (strcmp(group->path, "embed_tokens") != 0 ||
+        catalogue_find(ad->cp, "lm_head.weight"))
+        return OK;
+    return catalogue_note(ad->cp, err,
+                          "the adapter changes the tied embedding: merged, the head "
+                          "changes with it");
+}
+
+static enum status merge_group(struct adapter *ad, const struct adapter_group *group,
+                               struct error *err)
+{
+    struct source_tensor *t = target_of(ad->cp, group);
+    enum status st;
+
+    if (group->role[ROLE_BIAS])
+        return adapter_misfit(ad, group->role[ROLE_BIAS], err,
+                              "the base's linear maps have no bias");
+    if (is_dead(ad->cp, group->path))
+        return catalogue_note(ad->cp, err,
+                              "%s: ignored: layers that share keys and values never "
+                              "read their own (%s)",
+                              ad->folder, any_of(group)->t->name);
+    if (group->role[ROLE_REPLACE] && (t || strcmp(group->path, "lm_head") == 0))
+        return replace(ad, group, t, err);
+    if (!t)
+        return no_target(ad, group, err);
+    if (group->role[ROLE_BASE] && !group->role[ROLE_A] &&
+        !group->role[ROLE_EMBEDDING_A] && !group->role[ROLE_ROWS])
+        return OK;
+    st = warn_tied(ad, group, err);
+    if (st != OK)
+        return st;
+    if (ad->kind == ADAPTER_LORA || ad->kind == ADAPTER_MLX)
+        return low_rank_merge(ad, group, t, err);
+    return other_merge(ad, group, t, err);
+}
+
+/* The copy of a base table that PEFT files beside its factors stands in a group of its own kind. */
+static bool is_copy_only(const struct adapter_group *group)
+{
+    for (int i = 0; i < N_ROLES; i++)
+        if (group->role[i] && i != ROLE_BASE)
+            return false;
+    return true;
+}
+
+static enum status merge_adapter(struct checkpoint *cp, struct adapter *ad,
+                                 struct error *err)
+{
+    enum status st = adapter_read_config(ad, err);
+
+    if (st == OK)
+        st = adapter_read_tensors(ad, err);
+    if (st == OK && ad->kind == ADAPTER_VERA && (!ad->vera_a || !ad->vera_b))
+        st = fail(err, ERR_UNSUPPORTED,
+                  "%s: a VERA adapter without its projection (save_projection "
+                  "was off): the random matrices are not in the file",
+                  ad->folder);
+    for (size_t i = 0; i < ad->n_groups && st == OK; i++)
+        if (!is_copy_only(&ad->groups[i]))
+            st = merge_group(ad, &ad->groups[i], err);
+    if (st == OK)
+        st = catalogue_note(cp, err, "%s: %zu modules merged", ad->folder, ad->n_groups);
+    return st;
+}
+
+/* Files must stay open as long as the checkpoint: its closers are kept there. */
+enum status adapters_claim(struct checkpoint *cp, struct error *err)
+{
+    enum status st = OK;
+
+    if (cp->n_loras == 0)
+        return OK;
+    cp->adapters = arena_array(&cp->arena, cp->n_loras, sizeof(*cp->adapters));
+    if (!cp->adapters)
+        return fail(err, ERR_NOMEM, "no memory for adapters");
+    for (size_t i = 0; i < cp->n_loras && st == OK; i++) {
+        struct adapter *ad = &cp->adapters[cp->n_adapters++];
+
+        ad->cp = cp;
+        ad->folder = cp->loras[i].path;
+        ad->strength = cp->loras[i].scale;
+        st = merge_adapter(cp, ad, err);
+    }
+    return st;
+}
+
+void adapters_close(struct checkpoint *cp)
+{
+    for (size_t i = 0; i < cp->n_adapters; i++) {
+        json_decref(cp->adapters[i].config);
+        shards_close(cp->adapters[i].shards);
+        archive_close(cp->adapters[i].archive);
+    }
+}
