@@ -1,164 +1,19 @@
 /*
- * pickle.c - the stack machine
- *
- * Every loop is over bytes that are there, every list is bounded by them, and marks nest a
- * hundred deep at most; there is no recursion.
+ * pickle.c - the opcodes of the stack, the memo and names; running them
  */
-#include "formats/archive/pickle.h"
+#include "formats/archive/pickle_machine.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum {
-    STACK_MOST = 1 << 20,
-    MARKS_MOST = 100,
-    VALUES_MOST = 1 << 22,
-    LINE_MOST = 256, /* a module or a name of GLOBAL */
-};
+enum { LINE_MOST = 256 }; /* a module or a name of GLOBAL */
 
-struct machine {
-    const uint8_t *bytes;
-    size_t n, at;
-    struct arena *arena;
-    struct value **stack; /* owned */
-    size_t n_stack, stack_size;
-    size_t marks[MARKS_MOST]; /* heights of the stack */
-    int n_marks;
-    struct value **memo; /* owned; NULL where nothing was put */
-    size_t memo_size, n_memo;
-    size_t n_values;
-    bool is_over;
-};
-
-/* ---- the machine's parts ---- */
-
-static enum status take(struct machine *m, size_t n, const uint8_t **out,
-                        struct error *err)
-{
-    if (n > m->n - m->at)
-        return fail(err, ERR_CORRUPT, "the pickle ends too early, at byte %zu", m->n);
-    *out = m->bytes + m->at;
-    m->at += n;
-    return OK;
-}
-
-/* A little-endian number of `width` bytes. */
-static enum status take_number(struct machine *m, size_t width, uint64_t *out,
-                               struct error *err)
-{
-    const uint8_t *p = NULL;
-    uint64_t v = 0;
-    enum status st = take(m, width, &p, err);
-
-    for (size_t i = 0; st == OK && i < width; i++)
-        v |= (uint64_t)p[i] << (8 * i);
-    *out = v;
-    return st;
-}
-
-static enum status push(struct machine *m, struct value *value, struct error *err)
-{
-    if (m->n_stack >= STACK_MOST)
-        return fail(err, ERR_UNSUPPORTED, "pickle: more than %d values on its stack",
-                    STACK_MOST);
-    if (m->n_stack == m->stack_size) {
-        size_t size = m->stack_size ? 2 * m->stack_size : 256;
-        struct value **bigger = realloc(m->stack, size * sizeof(*bigger));
-
-        if (!bigger)
-            return fail(err, ERR_NOMEM, "no memory for the stack of a pickle");
-        m->stack = bigger;
-        m->stack_size = size;
-    }
-    m->stack[m->n_stack++] = value;
-    return OK;
-}
-
-static enum status new_value(struct machine *m, enum value_kind kind, struct value **out,
-                             struct error *err)
-{
-    struct value *value = NULL;
-
-    if (++m->n_values > VALUES_MOST)
-        return fail(err, ERR_UNSUPPORTED, "pickle: more than %d values", VALUES_MOST);
-    value = arena_alloc(m->arena, sizeof(*value));
-    if (!value)
-        return fail(err, ERR_NOMEM, "no memory for the values of a pickle");
-    value->kind = kind;
-    *out = value;
-    return OK;
-}
-
-static enum status push_new(struct machine *m, enum value_kind kind, struct value **out,
-                            struct error *err)
-{
-    enum status st = new_value(m, kind, out, err);
-
-    return st == OK ? push(m, *out, err) : st;
-}
-
-/* Values that may be taken without taking a mark. */
-static size_t height(const struct machine *m)
-{
-    return m->n_stack - (m->n_marks > 0 ? m->marks[m->n_marks - 1] : 0);
-}
-
-static enum status pop(struct machine *m, struct value **out, struct error *err)
-{
-    if (height(m) == 0)
-        return fail(err, ERR_CORRUPT, "pickle: it takes from an empty stack");
-    *out = m->stack[--m->n_stack];
-    return OK;
-}
-
-/* The value that `depth` values lie upon. */
-static enum status peek(const struct machine *m, size_t depth, struct value **out,
-                        struct error *err)
-{
-    if (m->n_stack <= depth)
-        return fail(err, ERR_CORRUPT, "pickle: it looks into an empty stack");
-    *out = m->stack[m->n_stack - 1 - depth];
-    return OK;
-}
-
-/* End the values since the last mark: *items points to them until the next push. */
-static enum status pop_mark(struct machine *m, struct value ***items, size_t *n,
-                            struct error *err)
-{
-    if (m->n_marks == 0)
-        return fail(err, ERR_CORRUPT, "pickle: it ends a group that nothing began");
-    *n = height(m);
-    m->n_stack = m->marks[--m->n_marks];
-    *items = m->stack + m->n_stack;
-    return OK;
-}
-
-static enum status extend(struct machine *m, struct value *list, struct value **items,
-                          size_t n, struct error *err)
-{
-    if (list->n + n > list->capacity) {
-        size_t capacity = 2 * (list->n + n);
-        struct value **bigger = arena_array(m->arena, capacity, sizeof(*bigger));
-
-        if (!bigger)
-            return fail(err, ERR_NOMEM, "no memory for a list of a pickle");
-        if (list->n > 0)
-            memcpy(bigger, list->items, list->n * sizeof(*bigger));
-        list->items = bigger;
-        list->capacity = capacity;
-    }
-    if (n > 0)
-        memcpy(list->items + list->n, items, n * sizeof(*items));
-    list->n += n;
-    return OK;
-}
-
-/* ---- opcodes: frame, stack ---- */
+/* ---- frame, stack ---- */
 
 static enum status op_proto(struct machine *m, struct error *err)
 {
     uint64_t v = 0;
-    enum status st = take_number(m, 1, &v, err);
+    enum status st = machine_take_number(m, 1, &v, err);
 
     if (st == OK && (v < 2 || v > 5))
         return fail(err, ERR_UNSUPPORTED, "pickle: protocol %" PRIu64 ", not 2 to 5", v);
@@ -168,7 +23,7 @@ static enum status op_proto(struct machine *m, struct error *err)
 static enum status op_frame(struct machine *m, struct error *err)
 {
     uint64_t n = 0;
-    enum status st = take_number(m, 8, &n, err);
+    enum status st = machine_take_number(m, 8, &n, err);
 
     if (st == OK && n > m->n - m->at)
         return fail(err, ERR_CORRUPT,
@@ -195,11 +50,11 @@ static enum status op_pop(struct machine *m, struct error *err)
 {
     struct value *value = NULL;
 
-    if (height(m) == 0 && m->n_marks > 0) {
+    if (machine_height(m) == 0 && m->n_marks > 0) {
         m->n_marks--;
         return OK;
     }
-    return pop(m, &value, err);
+    return machine_pop(m, &value, err);
 }
 
 static enum status op_pop_mark(struct machine *m, struct error *err)
@@ -207,275 +62,25 @@ static enum status op_pop_mark(struct machine *m, struct error *err)
     struct value **items;
     size_t n;
 
-    return pop_mark(m, &items, &n, err);
+    return machine_pop_mark(m, &items, &n, err);
 }
 
 static enum status op_dup(struct machine *m, struct error *err)
 {
     struct value *value = NULL;
-    enum status st = peek(m, 0, &value, err);
+    enum status st = machine_peek(m, 0, &value, err);
 
-    return st == OK ? push(m, value, err) : st;
+    return st == OK ? machine_push(m, value, err) : st;
 }
 
-/* ---- opcodes: simple values ---- */
-
-static enum status op_none(struct machine *m, struct error *err)
-{
-    struct value *value = NULL;
-
-    return push_new(m, VALUE_NONE, &value, err);
-}
-
-static enum status push_number(struct machine *m, enum value_kind kind, int64_t number,
-                               struct error *err)
-{
-    struct value *value = NULL;
-    enum status st = push_new(m, kind, &value, err);
-
-    if (st == OK)
-        value->number = number;
-    return st;
-}
-
-static enum status op_true(struct machine *m, struct error *err)
-{
-    return push_number(m, VALUE_BOOL, 1, err);
-}
-
-static enum status op_false(struct machine *m, struct error *err)
-{
-    return push_number(m, VALUE_BOOL, 0, err);
-}
-
-static enum status op_binint(struct machine *m, struct error *err)
-{
-    uint64_t v = 0;
-    enum status st = take_number(m, 4, &v, err);
-
-    return st == OK ? push_number(m, VALUE_INT, (int32_t)(uint32_t)v, err) : st;
-}
-
-static enum status op_binint1(struct machine *m, struct error *err)
-{
-    uint64_t v = 0;
-    enum status st = take_number(m, 1, &v, err);
-
-    return st == OK ? push_number(m, VALUE_INT, (int64_t)v, err) : st;
-}
-
-static enum status op_binint2(struct machine *m, struct error *err)
-{
-    uint64_t v = 0;
-    enum status st = take_number(m, 2, &v, err);
-
-    return st == OK ? push_number(m, VALUE_INT, (int64_t)v, err) : st;
-}
-
-/* A two's complement number of 0 to 8 bytes; longer ones are no size of anything. */
-static enum status op_long1(struct machine *m, struct error *err)
-{
-    uint64_t width = 0, v = 0;
-    enum status st = take_number(m, 1, &width, err);
-
-    if (st == OK && width > 8)
-        return fail(err, ERR_UNSUPPORTED, "pickle: a number of %" PRIu64 " bytes", width);
-    if (st == OK)
-        st = take_number(m, (size_t)width, &v, err);
-    if (st != OK)
-        return st;
-    if (width > 0 && width < 8 && (v >> (8 * width - 1)) & 1)
-        v |= UINT64_MAX << (8 * width);
-    return push_number(m, VALUE_INT, (int64_t)v, err);
-}
-
-static enum status op_binfloat(struct machine *m, struct error *err)
-{
-    uint64_t v = 0;
-    enum status st = take_number(m, 8, &v, err);
-
-    return st == OK ? push_number(m, VALUE_FLOAT, 0, err) : st;
-}
-
-/* Text or bytes whose length has `width` bytes. */
-static enum status push_string(struct machine *m, enum value_kind kind, size_t width,
-                               struct error *err)
-{
-    const uint8_t *p = NULL;
-    struct value *value = NULL;
-    uint64_t n = 0;
-    enum status st = take_number(m, width, &n, err);
-
-    if (st == OK)
-        st = take(m, (size_t)n, &p, err);
-    if (st == OK)
-        st = push_new(m, kind, &value, err);
-    if (st != OK || kind == VALUE_BYTES)
-        return st;
-    value->text = arena_strndup(m->arena, (const char *)p, (size_t)n);
-    value->n = (size_t)n;
-    return value->text ? OK
-                       : fail(err, ERR_NOMEM, "no memory for the strings of a pickle");
-}
-
-static enum status op_binunicode(struct machine *m, struct error *err)
-{
-    return push_string(m, VALUE_TEXT, 4, err);
-}
-
-static enum status op_short_binunicode(struct machine *m, struct error *err)
-{
-    return push_string(m, VALUE_TEXT, 1, err);
-}
-
-static enum status op_binbytes(struct machine *m, struct error *err)
-{
-    return push_string(m, VALUE_BYTES, 4, err);
-}
-
-static enum status op_short_binbytes(struct machine *m, struct error *err)
-{
-    return push_string(m, VALUE_BYTES, 1, err);
-}
-
-/* Text of protocol 0 in quotes: stepped over, for what comes after it to be named. */
-static enum status op_string(struct machine *m, struct error *err)
-{
-    const uint8_t *end = memchr(m->bytes + m->at, '\n', m->n - m->at);
-    struct value *value = NULL;
-
-    if (!end)
-        return fail(err, ERR_CORRUPT, "the pickle ends inside a string");
-    m->at = (size_t)(end - m->bytes) + 1;
-    return push_new(m, VALUE_BYTES, &value, err);
-}
-
-/* ---- opcodes: tuples, lists, dictionaries ---- */
-
-/* A tuple of n items that lie in the stack's memory, just freed. */
-static enum status push_tuple(struct machine *m, struct value **items, size_t n,
-                              struct error *err)
-{
-    struct value *tuple = NULL;
-    enum status st = new_value(m, VALUE_TUPLE, &tuple, err);
-
-    if (st != OK)
-        return st;
-    st = extend(m, tuple, items, n, err);
-    return st == OK ? push(m, tuple, err) : st;
-}
-
-static enum status op_empty_tuple(struct machine *m, struct error *err)
-{
-    return push_tuple(m, NULL, 0, err);
-}
-
-static enum status op_tuple(struct machine *m, struct error *err)
-{
-    struct value **items = NULL;
-    size_t n = 0;
-    enum status st = pop_mark(m, &items, &n, err);
-
-    return st == OK ? push_tuple(m, items, n, err) : st;
-}
-
-static enum status tuple_of(struct machine *m, size_t n, struct error *err)
-{
-    if (height(m) < n)
-        return fail(err, ERR_CORRUPT, "pickle: it takes from an empty stack");
-    m->n_stack -= n;
-    return push_tuple(m, m->stack + m->n_stack, n, err);
-}
-
-static enum status op_tuple1(struct machine *m, struct error *err)
-{
-    return tuple_of(m, 1, err);
-}
-
-static enum status op_tuple2(struct machine *m, struct error *err)
-{
-    return tuple_of(m, 2, err);
-}
-
-static enum status op_tuple3(struct machine *m, struct error *err)
-{
-    return tuple_of(m, 3, err);
-}
-
-static enum status op_empty_list(struct machine *m, struct error *err)
-{
-    struct value *value = NULL;
-
-    return push_new(m, VALUE_LIST, &value, err);
-}
-
-static enum status op_empty_dict(struct machine *m, struct error *err)
-{
-    struct value *value = NULL;
-
-    return push_new(m, VALUE_DICT, &value, err);
-}
-
-/* Add n items to the list or dictionary on top of the stack. */
-static enum status add_items(struct machine *m, enum value_kind kind,
-                             struct value **items, size_t n, struct error *err)
-{
-    struct value *target = NULL;
-    enum status st = peek(m, 0, &target, err);
-
-    if (st != OK)
-        return st;
-    if (target->kind != kind || (kind == VALUE_DICT && n % 2 != 0))
-        return fail(err, ERR_CORRUPT, "pickle: it adds items to something else");
-    return extend(m, target, items, n, err);
-}
-
-static enum status add_top(struct machine *m, enum value_kind kind, size_t n,
-                           struct error *err)
-{
-    if (height(m) < n)
-        return fail(err, ERR_CORRUPT, "pickle: it takes from an empty stack");
-    m->n_stack -= n;
-    return add_items(m, kind, m->stack + m->n_stack, n, err);
-}
-
-static enum status add_group(struct machine *m, enum value_kind kind, struct error *err)
-{
-    struct value **items = NULL;
-    size_t n = 0;
-    enum status st = pop_mark(m, &items, &n, err);
-
-    return st == OK ? add_items(m, kind, items, n, err) : st;
-}
-
-static enum status op_append(struct machine *m, struct error *err)
-{
-    return add_top(m, VALUE_LIST, 1, err);
-}
-
-static enum status op_appends(struct machine *m, struct error *err)
-{
-    return add_group(m, VALUE_LIST, err);
-}
-
-static enum status op_setitem(struct machine *m, struct error *err)
-{
-    return add_top(m, VALUE_DICT, 2, err);
-}
-
-static enum status op_setitems(struct machine *m, struct error *err)
-{
-    return add_group(m, VALUE_DICT, err);
-}
-
-/* ---- opcodes: the memo ---- */
+/* ---- the memo ---- */
 
 /* Writers number their memo from 0 up, and each number costs a byte: one beyond the pickle's
  * length is no honest one. */
 static enum status put(struct machine *m, uint64_t i, struct error *err)
 {
     struct value *value = NULL;
-    enum status st = peek(m, 0, &value, err);
+    enum status st = machine_peek(m, 0, &value, err);
 
     if (st != OK)
         return st;
@@ -501,13 +106,13 @@ static enum status get(struct machine *m, uint64_t i, struct error *err)
 {
     if (i >= m->memo_size || !m->memo[i])
         return fail(err, ERR_CORRUPT, "pickle: memo number %" PRIu64 " was never put", i);
-    return push(m, m->memo[i], err);
+    return machine_push(m, m->memo[i], err);
 }
 
 static enum status op_binput(struct machine *m, struct error *err)
 {
     uint64_t i = 0;
-    enum status st = take_number(m, 1, &i, err);
+    enum status st = machine_take_number(m, 1, &i, err);
 
     return st == OK ? put(m, i, err) : st;
 }
@@ -515,7 +120,7 @@ static enum status op_binput(struct machine *m, struct error *err)
 static enum status op_long_binput(struct machine *m, struct error *err)
 {
     uint64_t i = 0;
-    enum status st = take_number(m, 4, &i, err);
+    enum status st = machine_take_number(m, 4, &i, err);
 
     return st == OK ? put(m, i, err) : st;
 }
@@ -528,7 +133,7 @@ static enum status op_memoize(struct machine *m, struct error *err)
 static enum status op_binget(struct machine *m, struct error *err)
 {
     uint64_t i = 0;
-    enum status st = take_number(m, 1, &i, err);
+    enum status st = machine_take_number(m, 1, &i, err);
 
     return st == OK ? get(m, i, err) : st;
 }
@@ -536,12 +141,12 @@ static enum status op_binget(struct machine *m, struct error *err)
 static enum status op_long_binget(struct machine *m, struct error *err)
 {
     uint64_t i = 0;
-    enum status st = take_number(m, 4, &i, err);
+    enum status st = machine_take_number(m, 4, &i, err);
 
     return st == OK ? get(m, i, err) : st;
 }
 
-/* ---- opcodes: names and what is made of them ---- */
+/* ---- names and what is made of them ---- */
 
 static enum status push_name(struct machine *m, const char *module, const char *name,
                              struct error *err)
@@ -554,7 +159,7 @@ static enum status push_name(struct machine *m, const char *module, const char *
         return fail(err, ERR_UNSUPPORTED,
                     "pickle: it wants to use %s.%s, which no file of tensors needs",
                     module, name);
-    st = push_new(m, VALUE_NAME, &value, err);
+    st = machine_push_new(m, VALUE_NAME, &value, err);
     if (st == OK)
         value->name = known;
     return st;
@@ -589,10 +194,10 @@ static enum status op_global(struct machine *m, struct error *err)
 static enum status op_stack_global(struct machine *m, struct error *err)
 {
     struct value *name = NULL, *module = NULL;
-    enum status st = pop(m, &name, err);
+    enum status st = machine_pop(m, &name, err);
 
     if (st == OK)
-        st = pop(m, &module, err);
+        st = machine_pop(m, &module, err);
     if (st != OK)
         return st;
     if (name->kind != VALUE_TEXT || module->kind != VALUE_TEXT)
@@ -603,23 +208,23 @@ static enum status op_stack_global(struct machine *m, struct error *err)
 static enum status op_call(struct machine *m, struct error *err)
 {
     struct value *args = NULL, *callee = NULL, *result = NULL;
-    enum status st = pop(m, &args, err);
+    enum status st = machine_pop(m, &args, err);
 
     if (st == OK)
-        st = pop(m, &callee, err);
+        st = machine_pop(m, &callee, err);
     if (st == OK)
         st = torch_call(m->arena, callee, args, &result, err);
-    return st == OK ? push(m, result, err) : st;
+    return st == OK ? machine_push(m, result, err) : st;
 }
 
 /* State for an object: torch hangs `_metadata` on its dictionaries, which is of no use here. */
 static enum status op_build(struct machine *m, struct error *err)
 {
     struct value *state = NULL, *object = NULL;
-    enum status st = pop(m, &state, err);
+    enum status st = machine_pop(m, &state, err);
 
     if (st == OK)
-        st = peek(m, 0, &object, err);
+        st = machine_peek(m, 0, &object, err);
     if (st == OK && object->kind != VALUE_DICT)
         return fail(err, ERR_UNSUPPORTED,
                     "pickle: BUILD of something other than a dictionary");
@@ -629,11 +234,11 @@ static enum status op_build(struct machine *m, struct error *err)
 static enum status op_binpersid(struct machine *m, struct error *err)
 {
     struct value *id = NULL, *storage = NULL;
-    enum status st = pop(m, &id, err);
+    enum status st = machine_pop(m, &id, err);
 
     if (st == OK)
         st = torch_storage(m->arena, id, &storage, err);
-    return st == OK ? push(m, storage, err) : st;
+    return st == OK ? machine_push(m, storage, err) : st;
 }
 
 /* ---- running ---- */
@@ -738,7 +343,7 @@ enum status pickle_read(const uint8_t *bytes, size_t n, struct arena *arena,
     while (st == OK && !m.is_over)
         st = step(&m, err);
     if (st == OK)
-        st = pop(&m, out, err);
+        st = machine_pop(&m, out, err);
     free(m.stack);
     free(m.memo);
     return st;
