@@ -5,7 +5,7 @@
 #define FORMATS_ARCHIVE_ARCHIVE_FILE_H
 
 #include "formats/archive/archive.h"
-#include "formats/archive/members.h"
+#include "formats/archive/zip_members.h"
 
 /* A deflated member, read from front to back; deflated.c. */
 struct deflated;

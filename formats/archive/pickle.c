@@ -6,7 +6,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { LINE_MOST = 256 }; /* a module or a name of GLOBAL */
+enum {
+    LINE_MOST = 256, /* a module or a name of GLOBAL */
+    STACK_FIRST = 256,
+};
 
 /* ---- frame, stack ---- */
 
@@ -337,9 +340,13 @@ static enum status step(struct machine *m, struct error *err)
 enum status pickle_read(const uint8_t *bytes, size_t n, struct arena *arena,
                         struct value **out, struct error *err)
 {
-    struct machine m = {.bytes = bytes, .n = n, .arena = arena};
+    struct machine m = {
+        .bytes = bytes, .n = n, .arena = arena, .stack_size = STACK_FIRST};
     enum status st = OK;
 
+    m.stack = malloc(STACK_FIRST * sizeof(*m.stack));
+    if (!m.stack)
+        return fail(err, ERR_NOMEM, "no memory for the stack of a pickle");
     while (st == OK && !m.is_over)
         st = step(&m, err);
     if (st == OK)

@@ -37,7 +37,7 @@ enum status machine_push(struct machine *m, struct value *value, struct error *e
         return fail(err, ERR_UNSUPPORTED, "pickle: more than %d values on its stack",
                     STACK_MOST);
     if (m->n_stack == m->stack_size) {
-        size_t size = m->stack_size ? 2 * m->stack_size : 256;
+        size_t size = 2 * m->stack_size;
         struct value **bigger = realloc(m->stack, size * sizeof(*bigger));
 
         if (!bigger)

@@ -1,5 +1,5 @@
 /*
- * members.h - the members of a zip file, and where their bytes lie
+ * zip_members.h - the members of a zip file, and where their bytes lie
  *
  * Private to this folder. The central directory is the authority; every local header must
  * agree with it in name and method. Stored and deflated members only: encrypted files, several
@@ -7,8 +7,8 @@
  *
  * Source: APPNOTE.TXT 6.3.10, sections 4.3 (structure), 4.4 (fields), 4.5.3 (zip64).
  */
-#ifndef FORMATS_ARCHIVE_MEMBERS_H
-#define FORMATS_ARCHIVE_MEMBERS_H
+#ifndef FORMATS_ARCHIVE_ZIP_MEMBERS_H
+#define FORMATS_ARCHIVE_ZIP_MEMBERS_H
 
 #include "base/base.h"
 #include "formats/names/names.h"

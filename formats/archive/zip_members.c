@@ -1,7 +1,7 @@
 /*
- * members.c - read a zip's directory and hold it against the file
+ * zip_members.c - read a zip's directory and hold it against the file
  */
-#include "formats/archive/members.h"
+#include "formats/archive/zip_members.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
