@@ -157,7 +157,7 @@ enum status journal_open(const char *path, const uint8_t identity[32], bool resu
             st = fail(err, ERR_IO, "%s: %s", journal->path, strerror(errno));
     }
     if (st != OK) {
-        journal_close(journal, true);
+        journal_close(journal, resume); /* what was only begun is of no use */
         return st;
     }
     *out = journal;

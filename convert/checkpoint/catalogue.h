@@ -23,8 +23,14 @@ struct raw_tensor {
     const struct tensor *t;  /* as stored; t->name is the file's own name */
     const struct file *file; /* t->offset counts in it */
     uint64_t order;
-    bool taken;              /* some step has claimed it */
+    const struct archive *archive; /* NULL; or the tensor is not in one piece: raw_read() only */
+    bool taken;                    /* some step has claimed it */
 };
+
+/* Read n rows from row `first` (a row is the last dimension) as stored, however they lie in the
+ * file. Sentences begin with the path. */
+MUST_CHECK enum status raw_read(const struct raw_tensor *raw, uint64_t first, uint64_t n, void *dst,
+                                struct error *err);
 
 struct checkpoint {
     struct arena arena; /* owns every small thing below */
@@ -32,7 +38,8 @@ struct checkpoint {
     json_t *config;     /* owned */
     const char *layout;
 
-    struct shards *shards; /* owned */
+    struct shards *shards;   /* owned; NULL when the weights are in an archive */
+    struct archive *archive; /* owned; NULL when they are in shards */
     struct raw_tensor *raws; /* sorted by name */
     size_t n_raws;
 
@@ -73,6 +80,10 @@ bool catalogue_config_u64(const struct checkpoint *cp, const char *key, uint64_t
 /* Remember a sentence for the user. ERR_NOMEM. */
 __attribute__((format(printf, 3, 4))) MUST_CHECK enum status
 catalogue_note(struct checkpoint *cp, struct error *err, const char *fmt, ...);
+
+/* Open the weights and fill the raw list. */
+MUST_CHECK enum status containers_open(struct checkpoint *cp, struct error *err);
+void containers_close(struct checkpoint *cp);
 
 /* ---- names ---- */
 

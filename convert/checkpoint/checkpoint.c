@@ -2,7 +2,6 @@
  * checkpoint.c - open a folder or a weights file: raw tensors, then the steps that claim them
  */
 #include "convert/checkpoint/catalogue.h"
-#include "formats/safetensors/safetensors.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -100,71 +99,6 @@ static enum status read_config(struct checkpoint *cp, struct error *err)
     return json_read_file(path, &cp->config, err);
 }
 
-static int by_canonical(const void *a, const void *b)
-{
-    const struct raw_tensor *x = a, *y = b;
-    const int order = strcmp(x->name, y->name);
-
-    return order ? order : (x->order > y->order) - (x->order < y->order);
-}
-
-/* Two tensors that mean the same are a contradiction nobody can resolve. */
-static enum status check_unique(const struct checkpoint *cp, struct error *err)
-{
-    for (size_t i = 1; i < cp->n_raws; i++)
-        if (strcmp(cp->raws[i - 1].name, cp->raws[i].name) == 0)
-            return fail(err, ERR_CORRUPT, "%s: %s and %s are the same tensor (%s)", cp->path,
-                        cp->raws[i - 1].t->name, cp->raws[i].t->name, cp->raws[i].name);
-    return OK;
-}
-
-static enum status list_raws(struct checkpoint *cp, struct error *err)
-{
-    cp->n_raws = shards_count(cp->shards);
-    cp->raws = arena_array(&cp->arena, cp->n_raws + 1, sizeof(*cp->raws));
-    if (!cp->raws)
-        return fail(err, ERR_NOMEM, "no memory for the table of tensors");
-
-    for (size_t i = 0; i < cp->n_raws; i++) {
-        struct raw_tensor *raw = &cp->raws[i];
-
-        raw->t = shards_at(cp->shards, i);
-        raw->file = shards_file(cp->shards, raw->t->file);
-        raw->order = i;
-        raw->name = canonical_name(&cp->arena, raw->t->name);
-        if (!raw->name)
-            return fail(err, ERR_NOMEM, "no memory for names of tensors");
-    }
-    qsort(cp->raws, cp->n_raws, sizeof(*cp->raws), by_canonical);
-    return check_unique(cp, err);
-}
-
-/* "3 shards, BF16": how many files, and the type of most bytes. */
-static enum status describe(struct checkpoint *cp, struct error *err)
-{
-    const size_t n = shards_n_files(cp->shards);
-    uint64_t bytes[DTYPE_COUNT] = {0};
-    int most = DTYPE_BF16;
-
-    for (size_t i = 0; i < cp->n_raws; i++)
-        bytes[cp->raws[i].t->dtype] += cp->raws[i].t->n_bytes;
-    for (int d = 0; d < DTYPE_COUNT; d++)
-        if (bytes[d] > bytes[most])
-            most = d;
-    cp->layout = arena_printf(&cp->arena, "%zu shard%s, %s", n, n == 1 ? "" : "s",
-                              dtype_name((enum dtype)most));
-    return cp->layout ? OK : fail(err, ERR_NOMEM, "no memory for a sentence");
-}
-
-static enum status open_weights(struct checkpoint *cp, struct error *err)
-{
-    enum status st = file_is_folder(cp->path) ? shards_open(cp->path, &cp->shards, err)
-                                              : shards_open_file(cp->path, &cp->shards, err);
-    if (st == OK)
-        st = list_raws(cp, err);
-    return st == OK ? describe(cp, err) : st;
-}
-
 /* ---- steps ---- */
 
 /* List the tensors of one kind of leftover, mark them taken and put them in a note. */
@@ -229,7 +163,7 @@ enum status checkpoint_open(const char *path, const struct convert_lora *loras, 
     if (st == OK)
         st = read_config(cp, err);
     if (st == OK)
-        st = open_weights(cp, err);
+        st = containers_open(cp, err);
     for (size_t i = 0; st == OK && i < sizeof(steps) / sizeof(steps[0]); i++)
         st = steps[i](cp, err);
     if (st == OK && !catalogue_sort(cp))
@@ -290,22 +224,12 @@ const char *checkpoint_note(const struct checkpoint *cp, size_t i)
     return cp->notes[i];
 }
 
-size_t checkpoint_n_files(const struct checkpoint *cp)
-{
-    return shards_n_files(cp->shards);
-}
-
-const struct file *checkpoint_file(const struct checkpoint *cp, size_t i)
-{
-    return shards_file(cp->shards, (int)i);
-}
-
 void checkpoint_close(struct checkpoint *cp)
 {
     if (!cp)
         return;
     adapters_close(cp);
-    shards_close(cp->shards);
+    containers_close(cp);
     json_decref(cp->config);
     free(cp->tensors);
     free(cp->by_name);

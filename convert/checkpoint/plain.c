@@ -14,9 +14,7 @@ static size_t plain_bytes(const struct source_tensor *t, uint64_t first, uint64_
 static enum status plain_fetch(const struct source_tensor *t, uint64_t first, uint64_t n,
                                void *buf, struct error *err)
 {
-    const struct raw_tensor *raw = t->self;
-    const uint64_t at = raw->t->offset + plain_bytes(t, 0, first);
-    const enum status st = file_read(raw->file, at, buf, plain_bytes(t, first, n), err);
+    const enum status st = raw_read(t->self, first, n, buf, err);
 
     return st == OK ? OK : fail_at(err, t->found);
 }

@@ -1,0 +1,151 @@
+/*
+ * containers.c - the files weights come in: safetensors shards, PyTorch archives, NumPy archives
+ *
+ * Safetensors first, as every loader has it; archives where there are none.
+ */
+#include "convert/checkpoint/catalogue.h"
+#include "formats/archive/archive.h"
+#include "formats/safetensors/safetensors.h"
+
+#include <stdlib.h>
+
+static int by_canonical(const void *a, const void *b)
+{
+    const struct raw_tensor *x = a, *y = b;
+    const int order = strcmp(x->name, y->name);
+
+    return order ? order : (x->order > y->order) - (x->order < y->order);
+}
+
+/* Two tensors that mean the same are a contradiction nobody can resolve. */
+static enum status check_unique(const struct checkpoint *cp, struct error *err)
+{
+    for (size_t i = 1; i < cp->n_raws; i++)
+        if (strcmp(cp->raws[i - 1].name, cp->raws[i].name) == 0)
+            return fail(err, ERR_CORRUPT, "%s: %s and %s are the same tensor (%s)", cp->path,
+                        cp->raws[i - 1].t->name, cp->raws[i].t->name, cp->raws[i].name);
+    return OK;
+}
+
+/* One stored tensor of either kind of container. */
+static void fill_raw(const struct checkpoint *cp, size_t i, struct raw_tensor *raw)
+{
+    raw->order = i;
+    if (cp->shards) {
+        raw->t = shards_at(cp->shards, i);
+        raw->file = shards_file(cp->shards, raw->t->file);
+        return;
+    }
+    const struct archive_tensor *t = archive_at(cp->archive, i);
+    raw->t = &t->view;
+    raw->file = archive_file(cp->archive, t->view.file);
+    if (!t->is_plain)
+        raw->archive = cp->archive;
+}
+
+static enum status list_raws(struct checkpoint *cp, struct error *err)
+{
+    cp->n_raws = cp->shards ? shards_count(cp->shards) : archive_count(cp->archive);
+    cp->raws = arena_array(&cp->arena, cp->n_raws + 1, sizeof(*cp->raws));
+    if (!cp->raws)
+        return fail(err, ERR_NOMEM, "no memory for the table of tensors");
+
+    for (size_t i = 0; i < cp->n_raws; i++) {
+        struct raw_tensor *raw = &cp->raws[i];
+
+        fill_raw(cp, i, raw);
+        raw->name = canonical_name(&cp->arena, raw->t->name);
+        if (!raw->name)
+            return fail(err, ERR_NOMEM, "no memory for names of tensors");
+    }
+    qsort(cp->raws, cp->n_raws, sizeof(*cp->raws), by_canonical);
+    return check_unique(cp, err);
+}
+
+/* "3 shards, BF16": how many files, and the type of most bytes. */
+static enum status describe(struct checkpoint *cp, struct error *err)
+{
+    const size_t n = checkpoint_n_files(cp);
+    uint64_t bytes[DTYPE_COUNT] = {0};
+    int most = DTYPE_BF16;
+
+    for (size_t i = 0; i < cp->n_raws; i++)
+        bytes[cp->raws[i].t->dtype] += cp->raws[i].t->n_bytes;
+    for (int d = 0; d < DTYPE_COUNT; d++)
+        if (bytes[d] > bytes[most])
+            most = d;
+    cp->layout =
+        arena_printf(&cp->arena, "%zu %s%s, %s", n, cp->shards ? "shard" : "archive",
+                     n == 1 ? "" : "s", dtype_name((enum dtype)most));
+    return cp->layout ? OK : fail(err, ERR_NOMEM, "no memory for a sentence");
+}
+
+static bool is_archive(const char *path)
+{
+    static const char *const ends[] = {".bin", ".pt", ".pth", ".npz", ".npy"};
+    const char *dot = strrchr(path, '.');
+
+    for (size_t i = 0; dot && i < sizeof(ends) / sizeof(ends[0]); i++)
+        if (strcmp(dot, ends[i]) == 0)
+            return true;
+    return false;
+}
+
+static enum status open_folder(struct checkpoint *cp, struct error *err)
+{
+    const enum status st = shards_open(cp->path, &cp->shards, err);
+
+    /* ERR_USAGE: there is no safetensors file to be wrong with */
+    if (st == ERR_USAGE && archive_is_in_folder(cp->path))
+        return archive_open_folder(cp->path, &cp->archive, err);
+    return st;
+}
+
+enum status containers_open(struct checkpoint *cp, struct error *err)
+{
+    enum status st;
+
+    if (file_is_folder(cp->path))
+        st = open_folder(cp, err);
+    else if (is_archive(cp->path))
+        st = archive_open(cp->path, &cp->archive, err);
+    else
+        st = shards_open_file(cp->path, &cp->shards, err);
+    if (st == OK)
+        st = list_raws(cp, err);
+    return st == OK ? describe(cp, err) : st;
+}
+
+void containers_close(struct checkpoint *cp)
+{
+    shards_close(cp->shards);
+    archive_close(cp->archive);
+}
+
+size_t checkpoint_n_files(const struct checkpoint *cp)
+{
+    return cp->shards ? shards_n_files(cp->shards) : archive_n_files(cp->archive);
+}
+
+const struct file *checkpoint_file(const struct checkpoint *cp, size_t i)
+{
+    return cp->shards ? shards_file(cp->shards, (int)i) : archive_file(cp->archive, (int)i);
+}
+
+/* A row is the last dimension. */
+static uint64_t row_bytes(const struct raw_tensor *raw)
+{
+    const uint64_t rows = tensor_rows(raw->t);
+
+    return rows ? raw->t->n_bytes / rows : 0;
+}
+
+enum status raw_read(const struct raw_tensor *raw, uint64_t first, uint64_t n, void *dst,
+                     struct error *err)
+{
+    const uint64_t bytes = row_bytes(raw);
+
+    if (raw->archive)
+        return archive_read_rows(raw->archive, (size_t)raw->order, first, n, dst, err);
+    return file_read(raw->file, raw->t->offset + first * bytes, dst, (size_t)(n * bytes), err);
+}
