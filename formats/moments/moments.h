@@ -97,6 +97,11 @@ bool moments_find(const struct moments *moments, const char *input,
 MUST_CHECK enum status moments_read(const struct moments *moments,
                                     const struct moments_entry *entry, bool held,
                                     float *h, struct error *err);
+/* Read the square of columns [first, first + count): count * count floats. */
+MUST_CHECK enum status moments_read_square(const struct moments *moments,
+                                           const struct moments_entry *entry, bool held,
+                                           size_t first, size_t count, float *h,
+                                           struct error *err);
 /* Read the diagonal alone: n floats. */
 MUST_CHECK enum status moments_diagonal(const struct moments *moments,
                                         const struct moments_entry *entry,

@@ -251,6 +251,21 @@ enum status moments_read(const struct moments *moments, const struct moments_ent
     return file_read(gguf_file(moments->file, 0), t->offset, h, (size_t)t->n_bytes, err);
 }
 
+enum status moments_read_square(const struct moments *moments,
+                                const struct moments_entry *entry, bool held,
+                                size_t first, size_t count, float *h, struct error *err)
+{
+    const struct gguf_tensor *t = gguf_at(moments->file, entry->index + (held ? 1 : 0));
+    enum status st = OK;
+
+    assert(first + count <= entry->n);
+    for (size_t i = first; i < first + count && st == OK; i++, h += count)
+        st = file_read(gguf_file(moments->file, 0),
+                       t->offset + (i * entry->n + first) * sizeof(*h), h,
+                       count * sizeof(*h), err);
+    return st;
+}
+
 enum status moments_diagonal(const struct moments *moments,
                              const struct moments_entry *entry, float *diagonal,
                              struct error *err)

@@ -1,0 +1,44 @@
+/*
+ * feedback.h - error-compensated rounding of a plan's tensors, from a file of second moments
+ *
+ * A matrix is rounded against the metric of its input (quantize/compensate). Everything is decided
+ * from the weights and the moments file: how much damping, by the held-out loss of the matrix's
+ * first rows; and whether feedback is used at all, against the scale search with the diagonal. So the
+ * bytes are a function of weights, moments and options.
+ *
+ * Inputs wider than FEEDBACK_COLUMNS are cut into equal groups of columns, each with a metric of its
+ * own: memory stays below 28 * FEEDBACK_COLUMNS^2 bytes.
+ */
+#ifndef CONVERT_FEEDBACK_H
+#define CONVERT_FEEDBACK_H
+
+#include "convert/plan.h"
+#include "formats/moments/moments.h"
+
+enum { FEEDBACK_COLUMNS = 4096 };
+
+struct feedback;
+
+/* `moments` is borrowed. ERR_NOMEM. */
+MUST_CHECK enum status feedback_new(const struct moments *moments, struct feedback **out,
+                                    struct error *err);
+void feedback_free(struct feedback *feedback); /* NULL is fine */
+
+/* True when the file has the input of this item's matrices and the type can be compensated. */
+bool feedback_covers(const struct feedback *feedback, const struct work_item *item);
+
+/* Round rows [first, first + n) of the item, decoded at x, into blocks at out. Rows may cross from
+ * one expert's matrix into the next. */
+MUST_CHECK enum status feedback_rows(struct feedback *feedback, const struct work_item *item,
+                                     uint64_t first, uint64_t n, const float *x, uint8_t *out,
+                                     struct error *err);
+
+/* Mean over the matrices so far of held-out loss, relative to the search with the diagonal, and how
+ * many fell back to it: for the report. */
+struct feedback_report {
+    size_t n_matrices, n_fell_back;
+    double mean_log_gain; /* of ln(loss / loss of the search) */
+};
+struct feedback_report feedback_report(const struct feedback *feedback);
+
+#endif
