@@ -9,7 +9,7 @@
  * Source: docs/rounding.md, "Grids".
  */
 #include "quantize/codec.h"
-#include "quantize/pack.h"
+#include "quantize/pack_blocks.h"
 
 #include <math.h>
 

@@ -6,7 +6,7 @@
  */
 #include "quantize/codec.h"
 #include "quantize/nearest.h"
-#include "quantize/pack.h"
+#include "quantize/pack_blocks.h"
 
 #include <math.h>
 

@@ -5,7 +5,7 @@
  * and, with importance, quantize_q4_0 and its like.
  */
 #include "quantize/codec.h"
-#include "quantize/pack.h"
+#include "quantize/pack_blocks.h"
 
 #include <math.h>
 

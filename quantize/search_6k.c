@@ -4,7 +4,7 @@
  * As for Q4_K, with sixteen symmetric sub-blocks of 16: each alone, one d for all, then the
  * 8-bit codes of the scales around the nearest. Source: docs/rounding.md, "Search".
  */
-#include "quantize/pack.h"
+#include "quantize/pack_blocks.h"
 #include "quantize/search.h"
 
 enum { STEPS = 17, REACH = 2 }; /* divisors 122, 122.5 ... 130 of the largest scale */

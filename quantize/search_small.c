@@ -3,7 +3,7 @@
  *
  * Candidates: docs/rounding.md, "Search".
  */
-#include "quantize/pack.h"
+#include "quantize/pack_blocks.h"
 #include "quantize/search.h"
 
 /* Scales to try are the block's extremum over -m and over +m: it then has code -m or +m, and

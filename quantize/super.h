@@ -12,7 +12,7 @@
 #define QUANTIZE_SUPER_H
 
 #include "quantize/codec.h"
-#include "quantize/pack.h"
+#include "quantize/pack_blocks.h"
 
 struct super_walk {
     const struct rows_in *in;

@@ -1,5 +1,5 @@
 /*
- * source.c - a runtime as a source of logits
+ * runtime_source.c - a runtime as a source of logits
  */
 #include "verify/verify.h"
 

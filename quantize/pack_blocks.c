@@ -1,7 +1,7 @@
 /*
- * pack.c - codes and scales into the bytes of a block
+ * pack_blocks.c - codes and scales into the bytes of a block
  */
-#include "quantize/pack.h"
+#include "quantize/pack_blocks.h"
 
 /* Element i in the low nibble of byte i, element i + 16 in the high one. */
 static void nibbles(const uint8_t q[32], uint8_t out[16])

@@ -1,11 +1,11 @@
 /*
- * pack.h - codes and scales into the bytes of a block, layouts as in formats/blocks/blocks.h
+ * pack_blocks.h - codes and scales into the bytes of a block, layouts as in formats/blocks/blocks.h
  *
  * The only place of this room that knows how bits lie. Nothing is rounded here but the
  * halves of the small types, whose codes are chosen before the scale is stored.
  */
-#ifndef QUANTIZE_PACK_H
-#define QUANTIZE_PACK_H
+#ifndef QUANTIZE_PACK_BLOCKS_H
+#define QUANTIZE_PACK_BLOCKS_H
 
 #include "formats/blocks/blocks.h"
 #include "quantize/encoders.h"
