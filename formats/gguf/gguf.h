@@ -41,7 +41,8 @@ enum gguf_type {
     GGUF_F64 = 12,
 };
 
-const char *gguf_type_name(enum gguf_type type); /* "u32"; "unknown type" beyond the list */
+const char *
+gguf_type_name(enum gguf_type type); /* "u32"; "unknown type" beyond the list */
 
 struct gguf_str {
     const char *text; /* NUL-terminated, may hold NULs before; borrowed */
@@ -68,8 +69,8 @@ struct gguf_meta *gguf_meta_new(void); /* NULL when memory is out */
 struct gguf_meta *gguf_meta_copy(const struct gguf_meta *meta);
 void gguf_meta_free(struct gguf_meta *meta); /* NULL is fine */
 
-MUST_CHECK enum status gguf_set_str(struct gguf_meta *meta, const char *key, const char *text,
-                                    size_t n, struct error *err);
+MUST_CHECK enum status gguf_set_str(struct gguf_meta *meta, const char *key,
+                                    const char *text, size_t n, struct error *err);
 MUST_CHECK enum status gguf_set_u16(struct gguf_meta *meta, const char *key, uint16_t v,
                                     struct error *err);
 MUST_CHECK enum status gguf_set_u32(struct gguf_meta *meta, const char *key, uint32_t v,
@@ -84,14 +85,14 @@ MUST_CHECK enum status gguf_set_bool(struct gguf_meta *meta, const char *key, bo
                                      struct error *err);
 /* count packed elements of a fixed-width type. */
 MUST_CHECK enum status gguf_set_array(struct gguf_meta *meta, const char *key,
-                                      enum gguf_type element, const void *data, uint64_t count,
-                                      struct error *err);
+                                      enum gguf_type element, const void *data,
+                                      uint64_t count, struct error *err);
 MUST_CHECK enum status gguf_set_strings(struct gguf_meta *meta, const char *key,
                                         const struct gguf_str *strings, uint64_t count,
                                         struct error *err);
 /* Copy a value, mostly of another set, under its own key. */
-MUST_CHECK enum status gguf_set_value(struct gguf_meta *meta, const struct gguf_value *value,
-                                      struct error *err);
+MUST_CHECK enum status gguf_set_value(struct gguf_meta *meta,
+                                      const struct gguf_value *value, struct error *err);
 void gguf_unset(struct gguf_meta *meta, const char *key);
 
 size_t gguf_meta_count(const struct gguf_meta *meta);
@@ -136,11 +137,13 @@ MUST_CHECK enum status gguf_parse(const uint8_t *bytes, size_t n_bytes, struct g
                                   struct error *err);
 const struct gguf_meta *gguf_metadata(const struct gguf *file); /* of the first shard */
 size_t gguf_count(const struct gguf *file);
-const struct gguf_tensor *gguf_at(const struct gguf *file, size_t i); /* by shard and offset */
+const struct gguf_tensor *gguf_at(const struct gguf *file,
+                                  size_t i); /* by shard and offset */
 const struct gguf_tensor *gguf_find(const struct gguf *file, const char *name);
 size_t gguf_n_files(const struct gguf *file);
 struct file *gguf_file(const struct gguf *file, int i); /* borrowed */
-uint64_t gguf_data_start(const struct gguf *file, int i); /* where shard i's data begins */
+uint64_t gguf_data_start(const struct gguf *file,
+                         int i); /* where shard i's data begins */
 uint32_t gguf_alignment(const struct gguf *file, int i);
 void gguf_close(struct gguf *file);
 
@@ -152,9 +155,10 @@ void gguf_close(struct gguf *file);
  * the last one too; *file_bytes is the size of the whole file. `alignment` other than 32 also
  * needs the caller's general.alignment key. ERR_SHAPE when a row is not whole blocks or a name
  * is too long or there twice; ERR_NOMEM. */
-MUST_CHECK enum status gguf_layout(const struct gguf_meta *meta, struct gguf_tensor *tensors,
-                                   size_t n_tensors, uint32_t alignment, uint8_t **header,
-                                   size_t *n_header, uint64_t *file_bytes, struct error *err);
+MUST_CHECK enum status gguf_layout(const struct gguf_meta *meta,
+                                   struct gguf_tensor *tensors, size_t n_tensors,
+                                   uint32_t alignment, uint8_t **header, size_t *n_header,
+                                   uint64_t *file_bytes, struct error *err);
 
 /* "dir/name.gguf", 0, 2 -> "dir/name-00001-of-00002.gguf", owned by the caller; an existing
  * shard suffix is replaced. NULL when memory is out. */

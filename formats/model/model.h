@@ -26,7 +26,7 @@ struct model_ops {
 };
 
 struct model {
-    const char *path;            /* what the user named */
+    const char *path; /* what the user named */
     const struct gguf_meta *meta;
     const struct gguf_tensor *tensors;
     size_t n_tensors;
@@ -42,8 +42,9 @@ MUST_CHECK enum status model_index(struct model *model, struct error *err);
 /* Position of the tensor of that name, or -1. O(1). */
 int64_t model_find(const struct model *model, const char *name);
 
-MUST_CHECK enum status model_read_rows(const struct model *model, size_t i, uint64_t first,
-                                       uint64_t n, void *dst, struct error *err);
+MUST_CHECK enum status model_read_rows(const struct model *model, size_t i,
+                                       uint64_t first, uint64_t n, void *dst,
+                                       struct error *err);
 const void *model_map(const struct model *model, size_t i);
 
 /* Read a whole tensor as f32 into memory owned by the caller (free). ERR_UNSUPPORTED for types
@@ -54,7 +55,8 @@ MUST_CHECK enum status model_read_f32(const struct model *model, size_t i, float
 /* A GGUF file or split. Tensors of every shard but the one that holds
  * per_layer_token_embd.weight alone are mapped on the first model_map(); that shard is only ever
  * read, and model_map() gives NULL for it. */
-MUST_CHECK enum status model_open_gguf(const char *path, struct model **out, struct error *err);
+MUST_CHECK enum status model_open_gguf(const char *path, struct model **out,
+                                       struct error *err);
 
 void model_close(struct model *model); /* NULL is fine */
 

@@ -62,14 +62,16 @@ struct shards;
  * shards is ERR_CORRUPT unless bytes are equal; an index that names the wrong shard, misses a
  * tensor or lists one that no shard has is warned about (log_warn). struct tensor.file indexes
  * shards_file(). Sentences name folder, index and shard. ERR_USAGE when there is nothing. */
-MUST_CHECK enum status shards_open(const char *folder, struct shards **out, struct error *err);
+MUST_CHECK enum status shards_open(const char *folder, struct shards **out,
+                                   struct error *err);
 
 /* The same over one file. */
 MUST_CHECK enum status shards_open_file(const char *path, struct shards **out,
                                         struct error *err);
 
 size_t shards_count(const struct shards *set);
-const struct tensor *shards_at(const struct shards *set, size_t i); /* by shard, then offset */
+const struct tensor *shards_at(const struct shards *set,
+                               size_t i); /* by shard, then offset */
 const struct tensor *shards_find(const struct shards *set, const char *name);
 size_t shards_n_files(const struct shards *set);
 const struct file *shards_file(const struct shards *set, int i); /* borrowed */
@@ -88,8 +90,9 @@ struct safetensors_item {
 
 /* Write items in the order given (the header in that order too, padded with spaces to 8), whole
  * or not at all. `metadata` is NULL or key, value, key, value, ..., NULL. */
-MUST_CHECK enum status safetensors_write(const char *path, const struct safetensors_item *items,
-                                         size_t n_items, const char *const *metadata, bool force,
-                                         struct error *err);
+MUST_CHECK enum status safetensors_write(const char *path,
+                                         const struct safetensors_item *items,
+                                         size_t n_items, const char *const *metadata,
+                                         bool force, struct error *err);
 
 #endif

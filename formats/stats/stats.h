@@ -43,7 +43,8 @@ struct stats {
 /* Either form, told apart by its first bytes; the caller owns *out (stats_free). Every sum and
  * count is finite and not negative. ERR_USAGE when missing; ERR_CORRUPT; ERR_UNSUPPORTED for a
  * GGUF of another kind. Sentences begin with the path. */
-MUST_CHECK enum status stats_read(const char *path, struct stats **out, struct error *err);
+MUST_CHECK enum status stats_read(const char *path, struct stats **out,
+                                  struct error *err);
 
 /* The entry of that weight, or NULL. O(log n). */
 const struct stats_entry *stats_find(const struct stats *stats, const char *name);
@@ -56,8 +57,8 @@ void stats_importance(const struct stats_entry *entry, uint64_t mat, float *out)
 
 /* GGUF form (legacy when `legacy`), whole or not at all. Entries must be sorted by name. The
  * legacy form keeps the mean times the number of calls, and the last data set's name. */
-MUST_CHECK enum status stats_write(const struct stats *stats, const char *path, bool legacy,
-                                   bool force, struct error *err);
+MUST_CHECK enum status stats_write(const struct stats *stats, const char *path,
+                                   bool legacy, bool force, struct error *err);
 
 void stats_free(struct stats *stats); /* frees stats itself; NULL is fine */
 
