@@ -1,5 +1,5 @@
 /*
- * pack_blocks.h - codes and scales into the bytes of a block, layouts as in formats/blocks/blocks.h
+ * pack_blocks.h - codes and scales into the bytes of a block, as formats/blocks/blocks.h has it
  *
  * The only place of this room that knows how bits lie. Nothing is rounded here but the
  * halves of the small types, whose codes are chosen before the scale is stored.
