@@ -17,15 +17,20 @@ struct gguf_model {
     int lazy_file;     /* read, not mapped; -1: none */
 };
 
+/* Rows may be read hours after the file was opened: a file that somebody changed since is worse
+ * than one that cannot be read. */
 static enum status read_rows(void *self, size_t i, uint64_t first, uint64_t n, void *dst,
                              struct error *err)
 {
     const struct gguf_model *m = self;
     const struct gguf_tensor *t = gguf_at(m->gguf, i);
+    const struct file *file = gguf_file(m->gguf, t->file);
     const size_t row_bytes = block_row_bytes(t->type, t->ne[0]);
-    enum status st = file_read(gguf_file(m->gguf, t->file), t->offset + first * row_bytes,
-                               dst, (size_t)n * row_bytes, err);
+    enum status st =
+        file_read(file, t->offset + first * row_bytes, dst, (size_t)n * row_bytes, err);
 
+    if (st == OK)
+        st = file_unchanged(file, err);
     return st == OK ? OK : fail(err, st, "%s (%s)", err->text, t->name);
 }
 
