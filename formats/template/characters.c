@@ -1,8 +1,8 @@
 /*
  * characters.c - strings by code points: length, white space, letter case
  *
- * Case is mapped one to one for Latin, Greek, Cyrillic and Armenian; other letters stay as they
- * are, and so do those that change their number ("ß").
+ * Case is mapped for Latin, Greek, Cyrillic and Armenian, one to one but for "ß"; other letters
+ * stay as they are.
  */
 #include "base/utf8.h"
 #include "formats/template/value.h"
@@ -86,16 +86,12 @@ struct value *str_map(struct run *run, struct str str, uint32_t (*map)(uint32_t)
 
     for (size_t at = 0; at < str.n; at += length) {
         char utf8[4];
+        uint32_t c;
 
-        length = utf8_length(str.text + at, str.n - at);
-        if (length == 0) {
-            length = 1;
-            if (!text_put(run, &out, str.text + at, 1))
-                return NULL;
-            continue;
-        }
-        if (!text_put(run, &out, utf8,
-                      utf8_encode(map(utf8_decode(str.text + at, length)), utf8)))
+        length = step(str, at);
+        c = map(utf8_decode(str.text + at, length));
+        if (c == 0xdf && map == to_upper ? !text_put_str(run, &out, "SS")
+                                         : !text_put(run, &out, utf8, utf8_encode(c, utf8)))
             return NULL;
     }
     return text_value(run, &out);

@@ -259,19 +259,6 @@ static struct value *loop_items(struct run *run, const struct node *node)
     return kept;
 }
 
-static int loop_depth(const struct run *run)
-{
-    static const struct str name = {"loop", 4};
-
-    for (const struct scope *scope = run->scope; scope; scope = scope->around) {
-        const struct variable *v = find(scope, name);
-
-        if (v && v->value->kind == VALUE_LOOP)
-            return v->value->loop->depth;
-    }
-    return 0;
-}
-
 static enum flow loop_pass(struct run *run, const struct node *node, struct value *loop)
 {
     static const struct str name = {"loop", 4};
@@ -294,7 +281,6 @@ static enum flow execute_for(struct run *run, const struct node *node)
     if (!items || !loop || !(loop->loop = run_alloc(run, sizeof(*loop->loop))))
         return FLOW_FAILED;
     loop->loop->items = items;
-    loop->loop->depth = loop_depth(run) + 1;
     if (items->list.n == 0 && node->list[1])
         return execute(run, node->list[1]);
     for (size_t i = 0; i < items->list.n && flow != FLOW_BREAK && flow != FLOW_FAILED; i++) {

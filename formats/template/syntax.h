@@ -12,8 +12,7 @@
 struct loop {
     struct value *items; /* a list */
     size_t i;
-    int depth;               /* loops around it, itself included */
-    struct value *changed;   /* what loop.changed() saw last */
+    struct value *changed; /* what loop.changed() saw last */
 };
 
 enum token_kind {

@@ -1,6 +1,7 @@
 /*
  * template.c - the door: a source and a context to a text
  */
+#include "base/utf8.h"
 #include "formats/template/syntax.h"
 
 #include <stdlib.h>
@@ -39,6 +40,18 @@ static bool render(struct run *run, const char *source, json_t *context)
     return body && run_body(run, body);
 }
 
+static bool is_utf8(const char *text)
+{
+    const size_t n = strlen(text);
+
+    for (size_t at = 0, length; at < n; at += length) {
+        length = utf8_length(text + at, n - at);
+        if (length == 0)
+            return false;
+    }
+    return true;
+}
+
 enum status template_render(const char *source, json_t *context, char **out, struct error *err)
 {
     struct text text = {0};
@@ -47,6 +60,8 @@ enum status template_render(const char *source, json_t *context, char **out, str
 
     if (strlen(source) > TEMPLATE_MAX_SOURCE)
         return fail(err, ERR_UNSUPPORTED, "a template of %zu bytes is too long", strlen(source));
+    if (!is_utf8(source))
+        return fail(err, ERR_CORRUPT, "a template that is not UTF-8");
     if (render(&run, source, context)) {
         copy = malloc(text.n + 1);
         if (copy && text.n)

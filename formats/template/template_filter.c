@@ -136,6 +136,9 @@ static struct value *indent(struct run *run, struct value *v, const struct argum
         begins = v->str.text[i] == '\n';
         is_first = is_first && !begins;
     }
+    /* What follows the last newline is a line, too. */
+    if (v && begins && (is_first ? first : blank) && !text_put(run, &out, by.text, by.n))
+        return NULL;
     return v ? text_value(run, &out) : NULL;
 }
 

@@ -153,8 +153,9 @@ struct value *loop_attribute(struct run *run, struct loop *loop, struct str name
         const char *name;
         int64_t v;
     } numbers[] = {{"index", i + 1},       {"index0", i},          {"length", n},
-                   {"revindex", n - i},    {"revindex0", n - i - 1}, {"depth", loop->depth},
-                   {"depth0", loop->depth - 1}};
+                   {"revindex", n - i},    {"revindex0", n - i - 1},
+                   /* Only recursive loops, which are not supported, go deeper. */
+                   {"depth", 1},           {"depth0", 0}};
     const struct function *method =
         find_function(loop_methods, sizeof(loop_methods) / sizeof(loop_methods[0]), name);
     struct value *self, *v;

@@ -4,6 +4,7 @@
  * The two large members, model.vocab and model.merges, go straight from the scanner into the
  * vocabulary; the small ones become trees.
  */
+#include "formats/archive/archive.h"
 #include "formats/tokenizer/token_source.h"
 
 #include <stdlib.h>
@@ -301,9 +302,12 @@ enum status tokenizer_json_parse(const char *path, const char *bytes, size_t n_b
 enum status tokenizer_json_read(const char *path, struct token_source *source,
                                 struct tokenizer *tok, struct error *err)
 {
+    const size_t length = strlen(path);
+    const bool is_gzip = length > 3 && strcmp(path + length - 3, ".gz") == 0;
     char *bytes = NULL;
     size_t n = 0;
-    enum status st = file_read_all(path, FILE_MAX, &bytes, &n, err);
+    enum status st = is_gzip ? archive_read_gzip(path, FILE_MAX, &bytes, &n, err)
+                             : file_read_all(path, FILE_MAX, &bytes, &n, err);
 
     if (st == OK)
         st = tokenizer_json_parse(path, bytes, n, source, tok, err);

@@ -1,0 +1,553 @@
+/*
+ * test_tokenizer.c - vocabularies are read, encode as their makers do, and survive a GGUF
+ */
+#include "formats/tokenizer/tokenizer.h"
+#include "formats/tokenizer/token_source.h"
+#include "tests/fixture.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define VECTORS CARAT_DATA "/vectors/tokenizer/"
+
+static struct error err;
+
+static struct tokenizer *open_folder(const char *folder, const json_t *config)
+{
+    struct tokenizer *tok = NULL;
+
+    cr_assert_eq(tokenizer_open_folder(folder, config, &tok, &err), OK, "%s", err.text);
+    return tok;
+}
+
+/* ---- encoding ---- */
+
+/* The text encodes to the ids, and the ids decode to the text. */
+static void check_ids(const struct tokenizer *tok, unsigned flags, const char *text, size_t n,
+                      const json_t *want, bool is_lossless)
+{
+    int32_t *ids = NULL;
+    char *back = NULL;
+    size_t n_ids, n_back;
+
+    cr_assert_eq(tokenizer_encode(tok, text, n, flags, &ids, &n_ids, &err), OK, "%s", err.text);
+    cr_expect_eq(n_ids, json_array_size(want), "%.60s: %zu ids", text, n_ids);
+    for (size_t i = 0; i < n_ids && i < json_array_size(want); i++)
+        cr_expect_eq(ids[i], json_integer_value(json_array_get(want, i)), "%.60s: id %zu is %d",
+                     text, i, (int)ids[i]);
+    cr_assert_eq(tokenizer_decode(tok, ids, n_ids, true, &back, &n_back, &err), OK, "%s",
+                 err.text);
+    if (is_lossless) {
+        cr_expect_eq(n_back, n, "%.60s", text);
+        cr_expect_arr_eq(back, text, n < n_back ? n : n_back, "%.60s", text);
+    }
+    free(ids);
+    free(back);
+}
+
+/* Every {"text", "ids"} of a file of lines. U+2581 in a text comes back as a space. */
+static size_t check_lines(const struct tokenizer *tok, unsigned flags, const char *path)
+{
+    FILE *file = fopen(path, "r");
+    char *line = NULL;
+    size_t size = 0, n_lines = 0;
+
+    cr_assert_not_null(file, "%s", path);
+    for (; getline(&line, &size, file) > 0; n_lines++) {
+        json_t *item = json_loads(line, JSON_ALLOW_NUL, NULL);
+        const json_t *text = json_object_get(item, "text");
+        const char *str = json_string_value(text);
+
+        cr_assert_not_null(str, "%s, line %zu", path, n_lines + 1);
+        check_ids(tok, flags, str, json_string_length(text), json_object_get(item, "ids"),
+                  !strstr(str, "▁"));
+        json_decref(item);
+    }
+    free(line);
+    fclose(file);
+    return n_lines;
+}
+
+/* llama.cpp's own cases: texts with a mark between them, one line of ids a text. */
+static size_t check_cases(const struct tokenizer *tok)
+{
+    static const char mark[] = "\n__ggml_vocab_test__\n";
+    char *texts = NULL, *ids = NULL, *text, *line;
+    size_t n, n_cases = 0;
+
+    cr_assert_eq(file_read_all(VECTORS "ggml-vocab-gemma-4.gguf.inp", 1 << 20, &texts, &n, &err),
+                 OK, "%s", err.text);
+    cr_assert_eq(file_read_all(VECTORS "ggml-vocab-gemma-4.gguf.out", 1 << 20, &ids, &n, &err), OK,
+                 "%s", err.text);
+    text = texts;
+    line = ids;
+    while (line && *line) {
+        char *end = strstr(text, mark), *next = strchr(line, '\n');
+        json_t *want = json_array();
+
+        for (char *p = line; p < next;) {
+            json_array_append_new(want, json_integer(strtol(p, &p, 10)));
+            p += *p == ' ';
+        }
+        check_ids(tok, TOKENIZE_SPECIAL, text, end ? (size_t)(end - text) : strlen(text), want,
+                  true);
+        json_decref(want);
+        n_cases++;
+        text = end ? end + sizeof(mark) - 1 : text + strlen(text);
+        line = next ? next + 1 : NULL;
+    }
+    free(texts);
+    free(ids);
+    return n_cases;
+}
+
+Test(tokenizer, of_gemma_4_encodes_as_its_makers_do)
+{
+    struct tokenizer *tok = open_folder(CARAT_DATA "/tokenizer", NULL);
+
+    cr_expect_eq(tokenizer_size(tok), 262144);
+    cr_expect_eq(check_lines(tok, TOKENIZE_SPECIAL, VECTORS "special-and-edge.jsonl"), 28);
+    cr_expect_eq(check_lines(tok, TOKENIZE_SPECIAL, VECTORS "udhr.jsonl"), 105);
+    cr_expect_eq(check_cases(tok), 46);
+    tokenizer_free(tok);
+}
+
+Test(tokenizer, reads_a_small_sentencepiece_model_as_sentencepiece_does)
+{
+    char folder[FIXTURE_PATH], path[FIXTURE_PATH];
+    struct tokenizer *tok;
+    char *bytes = NULL;
+    size_t n;
+
+    fixture_folder(folder);
+    fixture_join(path, folder, "tokenizer.model");
+    cr_assert_eq(file_read_all(VECTORS "small.model", 1 << 20, &bytes, &n, &err), OK, "%s",
+                 err.text);
+    fixture_write(path, bytes, n);
+    tok = open_folder(folder, NULL);
+    cr_expect_eq(check_lines(tok, 0, VECTORS "small.jsonl"), 59);
+    cr_expect_eq(tokenizer_bos(tok), 2);
+    cr_expect_eq(tokenizer_eos(tok), 1);
+    tokenizer_free(tok);
+    free(bytes);
+    fixture_remove(folder);
+}
+
+/* ---- through a GGUF and back ---- */
+
+static void hash_value(const struct gguf_value *value, char hex[65])
+{
+    struct sha256 *hash = sha256_new();
+    uint8_t digest[32];
+
+    for (uint64_t i = 0; i < value->count && value->element == GGUF_STRING; i++) {
+        const struct gguf_str text = gguf_value_str(value, i);
+        const uint64_t n = text.n;
+
+        sha256_update(hash, &n, sizeof(n));
+        sha256_update(hash, text.text, text.n);
+    }
+    if (value->element != GGUF_STRING)
+        sha256_update(hash, value->data, value->count * 4);
+    sha256_final(hash, digest);
+    sha256_hex(digest, hex);
+}
+
+static const char *type_name(const struct gguf_value *value)
+{
+    const enum gguf_type type = value->type == GGUF_ARRAY ? value->element : value->type;
+    static const char *const names[2][13] = {
+        [0] = {[GGUF_U32] = "uint32", [GGUF_BOOL] = "bool", [GGUF_STRING] = "string"},
+        [1] = {[GGUF_I32] = "array of int32",
+               [GGUF_F32] = "array of float32",
+               [GGUF_STRING] = "array of string"},
+    };
+
+    return names[value->type == GGUF_ARRAY][type];
+}
+
+static void check_value(const struct gguf_value *value, const json_t *want, const char *member)
+{
+    const json_t *v = json_object_get(want, "value");
+    const char *sha = json_string_value(json_object_get(want, "sha256_of_elements"));
+    char hex[65];
+
+    cr_expect_str_eq(type_name(value), json_string_value(json_object_get(want, "type")), "%s: %s",
+                     member, value->key);
+    if (sha) {
+        hash_value(value, hex);
+        cr_expect_str_eq(hex, sha, "%s: %s", member, value->key);
+        cr_expect_eq(value->count, json_integer_value(json_object_get(want, "count")), "%s: %s",
+                     member, value->key);
+    } else if (json_is_string(v)) {
+        cr_expect_str_eq(gguf_value_str(value, 0).text, json_string_value(v), "%s: %s", member,
+                         value->key);
+    } else if (v) {
+        cr_expect_eq(gguf_value_int(value, 0),
+                     json_is_boolean(v) ? json_is_true(v) : json_integer_value(v), "%s: %s", member,
+                     value->key);
+    } else { /* the chat template */
+        cr_expect_eq(gguf_value_str(value, 0).n,
+                     (size_t)json_integer_value(json_object_get(want, "bytes")), "%s: %s", member,
+                     value->key);
+    }
+}
+
+static void check_member(const char *member)
+{
+    char folder[FIXTURE_PATH], path[FIXTURE_PATH];
+    struct chat_templates templates = {0};
+    struct tokenizer *tok, *again = NULL;
+    json_t *config = NULL, *inventory = NULL, *want;
+    struct gguf_meta *meta = gguf_meta_new();
+    uint8_t digest[32], digest_again[32];
+    const char *key;
+    size_t i = 0;
+
+    fixture_join(folder, CARAT_DATA "/golden", member);
+    fixture_join(path, folder, "config.json");
+    cr_assert_eq(json_read_file(path, &config, &err), OK, "%s", err.text);
+    fixture_join(path, folder, "gguf.inventory.json");
+    cr_assert_eq(json_read_file(path, &inventory, &err), OK, "%s", err.text);
+    tok = open_folder(folder, config);
+    cr_assert_eq(chat_find_templates(folder, &templates, &err), OK, "%s", err.text);
+    cr_assert_eq(tokenizer_to_meta(tok, "gemma4", &templates, meta, &err), OK, "%s", err.text);
+
+    json_object_foreach(json_object_get(inventory, "kv"), key, want)
+    {
+        const struct gguf_value *value = gguf_meta_at(meta, i);
+
+        if (strncmp(key, "tokenizer.", 10) != 0)
+            continue;
+        cr_assert_lt(i, gguf_meta_count(meta), "%s: no %s", member, key);
+        cr_expect_str_eq(value->key, key, "%s: key %zu", member, i);
+        check_value(value, want, member);
+        i++;
+    }
+    cr_expect_eq(i, gguf_meta_count(meta), "%s", member);
+
+    cr_assert_eq(tokenizer_from_meta(meta, &again, &err), OK, "%s", err.text);
+    tokenizer_digest(tok, digest);
+    tokenizer_digest(again, digest_again);
+    cr_expect_arr_eq(digest, digest_again, sizeof(digest), "%s", member);
+    cr_expect_eq(tokenizer_bos(again), 2);
+    cr_expect_eq(tokenizer_eos(again), 1);
+    cr_expect(tokenizer_is_end(again, 106) && tokenizer_is_end(again, 50), "%s", member);
+    tokenizer_free(tok);
+    tokenizer_free(again);
+    chat_templates_free(&templates);
+    gguf_meta_free(meta);
+    json_decref(config);
+    json_decref(inventory);
+}
+
+Test(tokenizer, writes_the_keys_of_every_golden_member)
+{
+    static const char *const members[] = {"e2b", "e4b", "31b", "26b-a4b", "12b"};
+
+    for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
+        check_member(members[i]);
+}
+
+/* ---- small vocabularies made here ---- */
+
+static char made[FIXTURE_PATH];
+
+static void make_folder(void)
+{
+    fixture_folder(made);
+}
+
+static void remove_folder(void)
+{
+    fixture_remove(made);
+}
+
+TestSuite(made, .init = make_folder, .fini = remove_folder);
+
+#define HEAD                                                                                  \
+    "{\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"▁\"}," \
+    "\"added_tokens\":["
+#define ADDED(id, text, special)                                                        \
+    "{\"id\":" #id ",\"content\":\"" text "\",\"special\":" #special                    \
+    ",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,\"normalized\":false}"
+#define MODEL "],\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,"
+#define VOCAB "\"vocab\":{\"<bos>\":0,\"<eos>\":1,\"a\":2,\"b\":3,\"ab\":4,\"▁\":5,\"▁a\":6},"
+#define MERGES "\"merges\":[[\"a\",\"b\"],[\"▁\",\"a\"]]}}"
+#define BOTH ADDED(0, "<bos>", true) "," ADDED(1, "<eos>", true)
+
+static enum status open_made(const char *json, const json_t *config, struct tokenizer **tok)
+{
+    char path[FIXTURE_PATH];
+
+    fixture_join(path, made, "tokenizer.json");
+    fixture_write(path, json, strlen(json));
+    return tokenizer_open_folder(made, config, tok, &err);
+}
+
+static void expect_encoding(const struct tokenizer *tok, const char *text, unsigned flags,
+                            const char *want)
+{
+    char got[256] = "";
+    int32_t *ids = NULL;
+    size_t n;
+
+    cr_assert_eq(tokenizer_encode(tok, text, strlen(text), flags, &ids, &n, &err), OK, "%s",
+                 err.text);
+    for (size_t i = 0; i < n; i++)
+        snprintf(got + strlen(got), sizeof(got) - strlen(got), i ? " %d" : "%d", (int)ids[i]);
+    cr_expect_str_eq(got, want, "\"%s\" became %s", text, got);
+    free(ids);
+}
+
+Test(made, vocabularies_encode_by_rank_with_bos_once)
+{
+    struct tokenizer *tok = NULL;
+
+    cr_assert_eq(open_made(HEAD BOTH MODEL VOCAB MERGES, NULL, &tok), OK, "%s", err.text);
+    expect_encoding(tok, "ab", 0, "4");
+    expect_encoding(tok, " ab", 0, "5 4"); /* ab merges before ▁a */
+    expect_encoding(tok, " a<eos>", TOKENIZE_SPECIAL, "6 1");
+    expect_encoding(tok, "a", TOKENIZE_BOS, "0 2");
+    expect_encoding(tok, "<bos>a", TOKENIZE_BOS | TOKENIZE_SPECIAL, "0 2");
+    expect_encoding(tok, "<bos><bos>", TOKENIZE_BOS | TOKENIZE_SPECIAL, "0 0");
+    expect_encoding(tok, "", TOKENIZE_BOS, "0");
+    expect_encoding(tok, "", 0, "");
+    cr_expect(tokenizer_is_end(tok, 1));
+    cr_expect_not(tokenizer_is_end(tok, 2));
+    tokenizer_free(tok);
+}
+
+/* Merges as strings, and before the vocabulary they speak of. */
+Test(made, vocabularies_may_be_written_in_older_ways)
+{
+    static const char *const forms[] = {
+        HEAD BOTH MODEL VOCAB "\"merges\":[\"a b\",\"▁ a\"]}}",
+        HEAD BOTH "],\"model\":{\"merges\":[[\"a\",\"b\"],[\"▁\",\"a\"]]," VOCAB
+                  "\"byte_fallback\":true}}",
+        "{\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"▁\",\"prepend_scheme\":"
+        "\"never\",\"split\":false},\"added_tokens\":[" BOTH MODEL VOCAB MERGES,
+    };
+
+    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+        struct tokenizer *tok = NULL;
+
+        cr_assert_eq(open_made(forms[i], NULL, &tok), OK, "form %zu: %s", i, err.text);
+        expect_encoding(tok, " ab a", 0, "5 4 6");
+        tokenizer_free(tok);
+    }
+}
+
+Test(made, added_tokens_are_cut_out_leftmost_and_longest_first)
+{
+    struct tokenizer *tok = NULL;
+
+    cr_assert_eq(open_made(HEAD BOTH "," ADDED(7, "aba", false) "," ADDED(8, "ab<", false)
+                               "," ADDED(9, "<eos>a", true) MODEL VOCAB MERGES,
+                           NULL, &tok),
+                 OK, "%s", err.text);
+    expect_encoding(tok, "ababa", 0, "7 3 2");
+    expect_encoding(tok, "ab<", 0, "8");
+    expect_encoding(tok, "<eos>ab", TOKENIZE_SPECIAL, "9 3");
+    tokenizer_free(tok);
+}
+
+Test(made, added_tokens_may_take_blanks_along_or_want_to_stand_alone)
+{
+    struct tokenizer *tok = NULL;
+
+    cr_assert_eq(
+        open_made(HEAD BOTH ",{\"id\":7,\"content\":\"<m>\",\"lstrip\":true,\"rstrip\":true},"
+                            "{\"id\":8,\"content\":\"aa\",\"single_word\":true}" MODEL VOCAB MERGES,
+                  NULL, &tok),
+        OK, "%s", err.text);
+    expect_encoding(tok, "a  <m> \n a", 0, "2 7 2");
+    expect_encoding(tok, "aa", 0, "8");
+    expect_encoding(tok, "aab", 0, "2 4");
+    tokenizer_free(tok);
+}
+
+/* special: control; not special: user-defined, and seen without TOKENIZE_SPECIAL, too. */
+Test(made, added_tokens_beyond_the_vocabulary_keep_their_kinds)
+{
+    struct tokenizer *tok = NULL;
+    struct gguf_meta *meta = gguf_meta_new();
+    const struct gguf_value *types;
+
+    cr_assert_eq(open_made(HEAD BOTH "," ADDED(7, "<|x|>", true) "," ADDED(8, "<w>", false)
+                               MODEL VOCAB MERGES,
+                           NULL, &tok),
+                 OK, "%s", err.text);
+    cr_assert_eq(tokenizer_to_meta(tok, "gemma4", NULL, meta, &err), OK, "%s", err.text);
+    types = gguf_meta_find(meta, "tokenizer.ggml.token_type");
+    cr_expect_eq(types->count, 9);
+    cr_expect_eq(gguf_value_int(types, 7), 3);
+    cr_expect_eq(gguf_value_int(types, 8), 4);
+    expect_encoding(tok, "<w><|x|>", TOKENIZE_SPECIAL, "8 7");
+    gguf_meta_free(meta);
+    tokenizer_free(tok);
+}
+
+Test(made, rows_without_a_piece_are_padded_and_tokens_without_a_row_left_out)
+{
+    json_t *config = json_pack("{s:{s:i}}", "text_config", "vocab_size", 8);
+    struct tokenizer *tok = NULL;
+
+    cr_assert_eq(open_made(HEAD BOTH "," ADDED(7, "x", true) "," ADDED(8, "y", true)
+                               MODEL VOCAB MERGES,
+                           config, &tok),
+                 OK, "%s", err.text);
+    cr_expect_eq(tokenizer_size(tok), 8);
+    cr_expect_eq(tokenizer_find(tok, "x"), 7);
+    cr_expect_eq(tokenizer_find(tok, "y"), -1);
+    tokenizer_free(tok);
+    json_object_set_new(json_object_get(config, "text_config"), "vocab_size", json_integer(9));
+    cr_assert_eq(open_made(HEAD BOTH "," ADDED(7, "x", true) MODEL VOCAB MERGES, config, &tok), OK,
+                 "%s", err.text);
+    cr_expect_eq(tokenizer_find(tok, "[PAD8]"), 8);
+    tokenizer_free(tok);
+    json_decref(config);
+}
+
+Test(made, vocabularies_that_are_broken_are_refused)
+{
+    static const struct {
+        const char *json;
+        enum status want;
+        const char *says;
+    } cases[] = {
+        {"[1]", ERR_CORRUPT, "not an object"},
+        {HEAD BOTH MODEL VOCAB "\"mer", ERR_CORRUPT, "position"},
+        {HEAD BOTH "],\"model\":{\"type\":\"Unigram\"}}", ERR_UNSUPPORTED, "Unigram"},
+        {HEAD BOTH MODEL "\"vocab\":{\"<bos>\":0,\"a\":-1}," MERGES, ERR_CORRUPT, "-1"},
+        {HEAD BOTH MODEL "\"vocab\":{\"<bos>\":0,\"a\":4294967295}," MERGES, ERR_CORRUPT,
+         "4294967295"},
+        {HEAD BOTH MODEL "\"vocab\":{\"<bos>\":0,\"<eos>\":1,\"a\":2,\"b\":2}," MERGES, ERR_CORRUPT,
+         "two pieces have id 2"},
+        {HEAD BOTH MODEL "\"vocab\":{\"<bos>\":0,\"<eos>\":1,\"a\":2,\"b\":3,\"ab\":40,\"▁\":5,"
+                         "\"▁a\":6}," MERGES,
+         ERR_CORRUPT, "has id 40"},
+        {HEAD BOTH MODEL VOCAB "\"merges\":[[\"zzz\",\"a\"]]}}", ERR_CORRUPT, "zzz"},
+        {HEAD BOTH MODEL VOCAB "\"merges\":[[\"b\",\"a\"]]}}", ERR_CORRUPT, "merge 0"},
+        {HEAD BOTH MODEL VOCAB "\"merges\":[\"ab\"]}}", ERR_CORRUPT, "merge 0"},
+        {HEAD BOTH MODEL VOCAB "\"merges\":[[\"a\"]]}}", ERR_CORRUPT, "merge"},
+        {HEAD BOTH MODEL VOCAB "\"merges\":[\"a b\",\"a b\"]}}", ERR_CORRUPT, "merge 1"},
+        {HEAD BOTH MODEL MERGES, ERR_CORRUPT, "vocab"},
+        {HEAD BOTH MODEL VOCAB "\"dropout\":null}}", ERR_CORRUPT, "merges"},
+        {HEAD BOTH "],\"model\":{\"byte_fallback\":false," VOCAB MERGES, ERR_UNSUPPORTED,
+         "byte_fallback"},
+        {HEAD BOTH MODEL VOCAB "\"ignore_merges\":true," MERGES, ERR_UNSUPPORTED, "ignore_merges"},
+        {"{\"normalizer\":{\"type\":\"NFKC\"},\"added_tokens\":[" BOTH MODEL VOCAB MERGES,
+         ERR_UNSUPPORTED, "NFKC"},
+        {HEAD ADDED(0, "<pad>", true) MODEL
+         "\"vocab\":{\"<pad>\":0,\"a\":1,\"b\":2,\"ab\":3},\"merges\":[[\"a\",\"b\"]]}}",
+         ERR_CORRUPT, "bos"},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct tokenizer *tok = NULL;
+
+        cr_expect_eq(open_made(cases[i].json, NULL, &tok), cases[i].want, "case %zu: %s", i,
+                     cases[i].says);
+        cr_expect_not_null(strstr(err.text, cases[i].says), "%s: %s", cases[i].says, err.text);
+        cr_expect_not_null(strstr(err.text, made), "%s", err.text);
+    }
+}
+
+Test(made, vocabularies_that_cannot_be_the_models_are_refused)
+{
+    json_t *config = json_pack("{s:i}", "vocab_size", 512);
+    struct tokenizer *tok = NULL;
+
+    cr_expect_eq(open_made(HEAD BOTH MODEL VOCAB MERGES, config, &tok), ERR_CORRUPT);
+    cr_expect_not_null(strstr(err.text, "7 pieces for the 512 rows"), "%s", err.text);
+    json_object_set_new(config, "vocab_size", json_integer(6));
+    cr_expect_eq(open_made(HEAD BOTH MODEL VOCAB MERGES, config, &tok), ERR_CORRUPT);
+    cr_expect_not_null(strstr(err.text, "6 rows"), "%s", err.text);
+    json_decref(config);
+}
+
+Test(made, folders_without_a_tokenizer_are_refused)
+{
+    struct tokenizer *tok = NULL;
+
+    cr_expect_eq(tokenizer_open_folder(made, NULL, &tok, &err), ERR_USAGE);
+    cr_expect_not_null(strstr(err.text, "tokenizer.json"), "%s", err.text);
+    cr_expect_not_null(strstr(err.text, "tokenizer.model"), "%s", err.text);
+}
+
+/* ---- cut files ---- */
+
+typedef enum status parse_part(const char *bytes, size_t n, struct token_source *source,
+                               struct tokenizer *tok);
+
+static enum status parse_json(const char *bytes, size_t n, struct token_source *source,
+                              struct tokenizer *tok)
+{
+    return tokenizer_json_parse("file", bytes, n, source, tok, &err);
+}
+
+static enum status parse_model(const char *bytes, size_t n, struct token_source *source,
+                               struct tokenizer *tok)
+{
+    return sentencepiece_parse((const uint8_t *)bytes, n, source, tok, &err);
+}
+
+/* The first n bytes, which end where memory ends. */
+static enum status parse_cut(parse_part *parse, const char *whole, size_t n)
+{
+    struct token_source source = {.folder = "folder"};
+    struct tokenizer *tok = vocabulary_new();
+    char *part = fixture_guarded(n + 1), *bytes = part + 1;
+    enum status st;
+
+    if (n)
+        memcpy(bytes, whole, n);
+    st = parse(bytes, n, &source, tok);
+    json_decref(source.added);
+    json_decref(source.normalizer);
+    json_decref(source.pre_tokenizer);
+    json_decref(source.post_processor);
+    tokenizer_free(tok);
+    fixture_unguard(part, n + 1);
+    return st;
+}
+
+Test(tokenizer, files_cut_at_any_length_are_refused)
+{
+    static const char whole[] = HEAD BOTH MODEL VOCAB MERGES;
+    char *model = NULL;
+    size_t n;
+
+    cr_assert_eq(parse_cut(parse_json, whole, sizeof(whole) - 1), OK, "%s", err.text);
+    for (size_t i = 0; i < sizeof(whole) - 1; i++)
+        cr_expect_eq(parse_cut(parse_json, whole, i), ERR_CORRUPT, "%zu bytes", i);
+
+    cr_assert_eq(file_read_all(VECTORS "small.model", 1 << 20, &model, &n, &err), OK);
+    cr_assert_eq(parse_cut(parse_model, model, n), OK, "%s", err.text);
+    /* The type of the model and how it treats the text come last: until then it is refused. */
+    for (size_t i = 0; i < n - 20; i += i < 3000 ? 1 : 89)
+        cr_expect_neq(parse_cut(parse_model, model, i), OK, "%zu bytes", i);
+    free(model);
+}
+
+Test(tokenizer, turns_bytes_that_are_no_text_into_replacement_characters)
+{
+    struct tokenizer *tok = open_folder(CARAT_DATA "/golden/e2b", NULL);
+    static const char text[] = "\xff\xfe" "a\xc3";
+    int32_t *ids = NULL;
+    char *back = NULL;
+    size_t n_ids, n;
+
+    cr_assert_eq(tokenizer_encode(tok, text, sizeof(text) - 1, 0, &ids, &n_ids, &err), OK);
+    cr_expect_eq(n_ids, 4);
+    cr_expect_eq(ids[0], 238 + 0xff); /* <0x00> is 238 */
+    cr_assert_eq(tokenizer_decode(tok, ids, n_ids, false, &back, &n, &err), OK);
+    cr_expect_str_eq(back, "\xef\xbf\xbd\xef\xbf\xbd" "a\xef\xbf\xbd");
+    cr_expect_eq(tokenizer_decode(tok, (const int32_t[]){4096}, 1, false, &back, &n, &err),
+                 ERR_USAGE);
+    free(ids);
+    free(back);
+    tokenizer_free(tok);
+}
