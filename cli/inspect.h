@@ -40,6 +40,6 @@ void value_text(char *text, size_t size, const struct gguf_value *value);
 json_t *value_json(const struct gguf_value *value, bool is_full);
 
 /* The value alone on stdout: a string as it is, the elements of an array one a line. */
-void value_print(const struct gguf_value *value);
+void metadata_print(const struct gguf_value *value);
 
 #endif

@@ -256,7 +256,7 @@ static enum status print_key(const struct gguf *file, const struct inspection *w
         return fail(err, ERR_USAGE, "%s: no key is called %s", want->path, want->key);
     if (ui->json)
         return ui_json(value_json(value, true), err);
-    value_print(value);
+    metadata_print(value);
     return OK;
 }
 

@@ -152,7 +152,7 @@ json_t *value_json(const struct gguf_value *value, bool is_full)
     return NULL;
 }
 
-void value_print(const struct gguf_value *value)
+void metadata_print(const struct gguf_value *value)
 {
     char element[ELEMENT_BYTES];
 
