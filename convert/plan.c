@@ -50,7 +50,7 @@ static enum status find_importance(const struct work *work, struct work_item *it
 
     if (!s || !is_quantized(item->type))
         return OK;
-    if (s->n_cols != e->ne[0] || s->n_mats != e->ne[2])
+    if (!stats_shape(work->stats, e->name, e->ne[0], e->ne[2]))
         return fail(err, ERR_SHAPE,
                     "%s: the importance matrix has %" PRIu64 " x %" PRIu64 " values (%" PRIu64
                     " x %" PRIu64 " expected)",
