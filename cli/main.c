@@ -24,6 +24,7 @@ static const struct command {
     {"inspect", cmd_inspect, "FILE", "metadata, tensors, types, sizes, warnings"},
     {"run", cmd_run, "MODEL [-p TEXT]", "generate"},
     {"logits", cmd_logits, "MODEL --ids FILE -o OUT", "what the runtime computes"},
+    {"embed", cmd_embed, "MODEL --text FILE -o OUT", "sentence embeddings"},
     {"tokenize", cmd_tokenize, "MODEL", "text to token ids, and back"},
     {"perplexity", cmd_perplexity, "MODEL --text FILE",
      "by the protocol of llama-perplexity"},
