@@ -65,6 +65,53 @@ static json_t *parse(const char *text, size_t n, json_error_t *trouble)
     return tree;
 }
 
+enum { KEY_SHOWN = 64 };
+
+/* The last member name before `end`, for a sentence: "rms_norm_eps: "; empty when there is none.
+ * The text up to there is JSON, so quotes pair up. */
+static const char *key_before(const char *text, size_t end, char out[KEY_SHOWN + 4])
+{
+    const char *found = NULL;
+    size_t n = 0;
+
+    for (size_t i = 0; i < end; i++) {
+        const size_t begin = i + 1;
+
+        if (text[i] != '"')
+            continue;
+        for (i = begin; i < end && text[i] != '"'; i++)
+            i += text[i] == '\\';
+        if (i + 1 < end && text[i + 1] == ':') {
+            found = text + begin;
+            n = i - begin;
+        }
+    }
+    out[0] = '\0';
+    if (found && n < KEY_SHOWN) {
+        memcpy(out, found, n);
+        memcpy(out + n, ": ", 3);
+    }
+    return out;
+}
+
+/* What jansson found, with the member it happened in. */
+static enum status bad_json(const char *path, const char *text, size_t n,
+                            const json_error_t *trouble, struct error *err)
+{
+    char key[KEY_SHOWN + 4];
+    const size_t at = trouble->position > 0 && (size_t)trouble->position <= n
+                          ? (size_t)trouble->position
+                          : 0;
+
+    if (json_error_code(trouble) == json_error_out_of_memory)
+        return fail(err, ERR_NOMEM, "%s: no memory for its tree", path);
+    if (json_error_code(trouble) == json_error_invalid_utf8)
+        return fail(err, ERR_CORRUPT, "%s: not UTF-8: %s", path, trouble->text);
+    return fail(err, ERR_CORRUPT, "%s: %sline %d, column %d (position %d): %s", path,
+                key_before(text, at, key), trouble->line, trouble->column,
+                trouble->position, trouble->text);
+}
+
 enum status json_read_file(const char *path, json_t **out, struct error *err)
 {
     json_error_t trouble;
@@ -76,12 +123,10 @@ enum status json_read_file(const char *path, json_t **out, struct error *err)
     if (st != OK)
         return st;
     tree = parse(text, n, &trouble);
+    st = tree ? OK : bad_json(path, text, n, &trouble, err);
     free(text);
-    if (!tree && json_error_code(&trouble) == json_error_out_of_memory)
-        return fail(err, ERR_NOMEM, "%s: no memory for its tree", path);
-    if (!tree)
-        return fail(err, ERR_CORRUPT, "%s: line %d, column %d: %s", path, trouble.line,
-                    trouble.column, trouble.text);
+    if (st != OK)
+        return st;
     if (!json_is_object(tree)) {
         json_decref(tree);
         return fail(err, ERR_CORRUPT, "%s: not an object at the top", path);
