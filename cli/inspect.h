@@ -33,11 +33,11 @@ const char *shape_text(char text[SHAPE_TEXT], const uint64_t *dims, int n_dims);
 const char *weights_text(char text[SHAPE_TEXT], uint64_t n);
 
 /* A value as people read it, cut to fit `size` bytes: "gemma4", 30, [1, 106], ["<pad>", ...]. */
-void value_text(char *text, size_t size, const struct gguf_value *value);
+void key_text(char *text, size_t size, const struct gguf_value *value);
 
 /* {"type", "count", "value"}: count for arrays only, value only when it is short or is_full.
  * NULL when memory is out. */
-json_t *value_json(const struct gguf_value *value, bool is_full);
+json_t *key_json(const struct gguf_value *value, bool is_full);
 
 /* The value alone on stdout: a string as it is, the elements of an array one a line. */
 void metadata_print(const struct gguf_value *value);

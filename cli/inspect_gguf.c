@@ -79,7 +79,7 @@ static bool print_metadata(const struct gguf_meta *meta)
                      gguf_type_name(value->element), value->count);
         else
             snprintf(type, sizeof(type), "%s", gguf_type_name(value->type));
-        value_text(text, sizeof(text), value);
+        key_text(text, sizeof(text), value);
         table_cell(&table, "  %s", value->key);
         table_cell(&table, "%s", type);
         table_cell(&table, "%s", text);
@@ -201,7 +201,7 @@ static json_t *metadata_json(const struct gguf_meta *meta, bool is_full)
     for (size_t i = 0; i < gguf_meta_count(meta); i++) {
         const struct gguf_value *value = gguf_meta_at(meta, i);
 
-        json_object_set_new(tree, value->key, value_json(value, is_full));
+        json_object_set_new(tree, value->key, key_json(value, is_full));
     }
     return tree;
 }
@@ -255,7 +255,7 @@ static enum status print_key(const struct gguf *file, const struct inspection *w
     if (!value)
         return fail(err, ERR_USAGE, "%s: no key is called %s", want->path, want->key);
     if (ui->json)
-        return ui_json(value_json(value, true), err);
+        return ui_json(key_json(value, true), err);
     metadata_print(value);
     return OK;
 }

@@ -73,7 +73,7 @@ static void element_text(char text[ELEMENT_BYTES], const struct gguf_value *valu
     }
 }
 
-void value_text(char *text, size_t size, const struct gguf_value *value)
+void key_text(char *text, size_t size, const struct gguf_value *value)
 {
     char element[ELEMENT_BYTES];
     size_t at = 1;
@@ -131,7 +131,7 @@ static json_t *elements_json(const struct gguf_value *value)
     return list;
 }
 
-json_t *value_json(const struct gguf_value *value, bool is_full)
+json_t *key_json(const struct gguf_value *value, bool is_full)
 {
     const bool is_array = value->type == GGUF_ARRAY;
     json_t *tree = json_object();
