@@ -65,7 +65,7 @@ static bool says(const char *text, const char *words)
 static void check_case(const char *file, const char *expect, const char *words)
 {
     struct error err = {0};
-    char path[512];
+    char path[2048];
     enum status st;
 
     snprintf(path, sizeof(path), "%s/bad/%s", CARAT_DATA, file);
