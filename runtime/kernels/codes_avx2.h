@@ -27,8 +27,8 @@ INLINE __m128i load_128(const void *p)
 /* 16 bytes to 32 nibbles, the low ones first. */
 INLINE __m256i nibbles_avx2(const uint8_t *q)
 {
-    __m128i in = load_128(q);
-    __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(in), _mm_srli_epi16(in, 4), 1);
+    const __m256i shift = _mm256_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4);
+    __m256i both = _mm256_srlv_epi32(_mm256_broadcastsi128_si256(load_128(q)), shift);
 
     return _mm256_and_si256(both, _mm256_set1_epi8(15));
 }
@@ -155,37 +155,58 @@ INLINE void transpose_avx2(__m256i v[8])
     }
 }
 
-/* The eight 6-bit scales (low 8 bytes) and minima (high 8 bytes) of a Q4_K or Q5_K block. */
-INLINE __m128i k_scales_avx2(const uint8_t *b)
+/* The 6-bit scales of sub-blocks 0-7, then their minima, of a Q4_K or Q5_K block of two rows: 16
+ * bytes in each half of the register. Dwords a, m, h of the 12 bytes hold six bits each of
+ * scales 0-3 and minima 0-3, whose top two bits go with the nibbles of h to numbers 4-7. */
+INLINE __m256i k_scales_avx2(const uint8_t *low, const uint8_t *high)
 {
-    const uint8_t *p = b + offsetof(struct q4_k, scales);
-    uint32_t a = load_u32(p), m = load_u32(p + 4), high = load_u32(p + 8);
-    uint32_t s4 = (high & 0x0f0f0f0fu) | (a >> 6 & 0x03030303u) << 4;
-    uint32_t m4 = (high >> 4 & 0x0f0f0f0fu) | (m >> 6 & 0x03030303u) << 4;
+    const __m256i shift = _mm256_setr_epi32(0, 4, 0, 0, 0, 4, 0, 0);
+    const size_t at = offsetof(struct q4_k, scales);
+    __m256i in = _mm256_inserti128_si256(_mm256_castsi128_si256(load_128(low + at)),
+                                         load_128(high + at), 1);
+    __m256i first = _mm256_and_si256(in, _mm256_set1_epi8(63));
+    __m256i nibble = _mm256_srlv_epi32(_mm256_shuffle_epi32(in, 0xaa), shift);
+    __m256i top = _mm256_and_si256(_mm256_srli_epi32(in, 2), _mm256_set1_epi8(48));
 
-    return _mm_setr_epi32((int)(a & 0x3f3f3f3fu), (int)s4, (int)(m & 0x3f3f3f3fu), (int)m4);
+    nibble = _mm256_and_si256(nibble, _mm256_set1_epi8(15));
+    return _mm256_unpacklo_epi32(first, _mm256_or_si256(nibble, top));
 }
 
-/* s[j][r], m[j][r]: scale and minimum of sub-block j of the block at byte `at` of 8 rows. */
+/* Byte r of dword j in the low half is number j of row r, in the high half of row 4 + r: make
+ * out[j] the numbers j of all 8 rows, times d. */
+INLINE void spread_avx2(__m256i bytes, __m256 d, __m256 out[4])
+{
+    const __m256i pair = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    __m256i in = _mm256_permutevar8x32_epi32(bytes, pair);
+    __m128i half[2] = {_mm256_castsi256_si128(in), _mm256_extracti128_si256(in, 1)};
+
+    for (int i = 0; i < 2; i++) {
+        __m256i even = _mm256_cvtepu8_epi32(half[i]);
+        __m256i odd = _mm256_cvtepu8_epi32(_mm_unpackhi_epi64(half[i], half[i]));
+
+        out[2 * i] = _mm256_mul_ps(d, _mm256_cvtepi32_ps(even));
+        out[2 * i + 1] = _mm256_mul_ps(d, _mm256_cvtepi32_ps(odd));
+    }
+}
+
+/* s[j], m[j]: scale and minimum of sub-block j of the block at byte `at`, of 8 rows. */
 INLINE void k_factors_avx2(const uint8_t *const *row, size_t at, __m256 s[8], __m256 m[8])
 {
     __m256 d = halves_avx2(row, at + offsetof(struct q4_k, d));
     __m256 dmin = halves_avx2(row, at + offsetof(struct q4_k, dmin));
-    __m256i sc[8], mn[8];
+    __m256i v[4], low[2], high[2];
 
     dmin = _mm256_xor_ps(dmin, _mm256_set1_ps(-0.0f));
-    for (int r = 0; r < 8; r++) {
-        __m128i both = k_scales_avx2(row[r] + at);
-
-        sc[r] = _mm256_cvtepu8_epi32(both);
-        mn[r] = _mm256_cvtepu8_epi32(_mm_unpackhi_epi64(both, both));
+    for (int r = 0; r < 4; r++)
+        v[r] = k_scales_avx2(row[r] + at, row[r + 4] + at);
+    for (int i = 0; i < 2; i++) {
+        low[i] = _mm256_unpacklo_epi8(v[2 * i], v[2 * i + 1]);
+        high[i] = _mm256_unpackhi_epi8(v[2 * i], v[2 * i + 1]);
     }
-    transpose_avx2(sc);
-    transpose_avx2(mn);
-    for (int j = 0; j < 8; j++) {
-        s[j] = _mm256_mul_ps(d, _mm256_cvtepi32_ps(sc[j]));
-        m[j] = _mm256_mul_ps(dmin, _mm256_cvtepi32_ps(mn[j]));
-    }
+    spread_avx2(_mm256_unpacklo_epi16(low[0], low[1]), d, s);
+    spread_avx2(_mm256_unpackhi_epi16(low[0], low[1]), d, s + 4);
+    spread_avx2(_mm256_unpacklo_epi16(high[0], high[1]), dmin, m);
+    spread_avx2(_mm256_unpackhi_epi16(high[0], high[1]), dmin, m + 4);
 }
 
 #endif

@@ -105,6 +105,7 @@ INLINE __m256 gain(__m256 y, __m256 s, __m256i i, float d)
     return _mm256_fmadd_ps(_mm256_mul_ps(s, _mm256_set1_ps(d)), _mm256_cvtepi32_ps(i), y);
 }
 
+/* Ask for the bytes of the next 8 rows, about once a cache line. */
 INLINE void prefetch_rows(const struct dot_rows *w, size_t at)
 {
     size_t ahead = DOT_ROWS * (size_t)(w->row[1] - w->row[0]);
@@ -123,7 +124,8 @@ INLINE void dot_small(enum block_type type, const struct dot_rows *w, const stru
         __m256i in = load_256(x->q + b * BLOCK), v[DOT_ROWS];
         size_t at = b * bytes;
 
-        prefetch_rows(w, at);
+        if (type == TYPE_Q8_0 || b % 2 == 0)
+            prefetch_rows(w, at);
         for (int r = 0; r < DOT_ROWS; r++)
             v[r] = multiply_codes(type, codes_avx2(type, w->row[r] + at), in);
         __m256i i = sum_rows(v);
@@ -136,61 +138,89 @@ INLINE void dot_small(enum block_type type, const struct dot_rows *w, const stru
     _mm256_storeu_ps(y, sum);
 }
 
+/* What a sub-block step works on: 8 rows at byte `at`, and x from block b on. */
+struct k_step {
+    const struct dot_rows *w;
+    const struct rounded *x;
+    size_t at, b;
+    __m256 s[8], m[8];             /* Q6_K: s[0] alone */
+    int16_t scales[DOT_ROWS][16]; /* Q6_K: of 16 columns each */
+};
+
+/* Sub-block j, a constant, so that shifts are. */
+INLINE __m256 k_step(enum block_type type, const struct k_step *k, int j, __m256 sum)
+{
+    size_t b = k->b + (size_t)j;
+    __m256i in = load_256(k->x->q + b * BLOCK), v[DOT_ROWS];
+
+    if (j % 3 == 0)
+        prefetch_rows(k->w, k->at + 64 * (size_t)j / 3);
+    for (int r = 0; r < DOT_ROWS; r++)
+        v[r] = multiply_codes(type, codes_k_avx2(type, k->w->row[r] + k->at, j), in);
+    sum = gain(sum, k->s[j], sum_rows(v), k->x->d[b]);
+    return _mm256_fmadd_ps(k->m[j], _mm256_set1_ps(k->x->dsum[b]), sum);
+}
+
 INLINE void dot_k(enum block_type type, const struct dot_rows *w, const struct rounded *x,
                   float *y)
 {
-    const size_t bytes = bytes_avx2(type);
+    struct k_step k = {.w = w, .x = x};
     __m256 sum = _mm256_loadu_ps(y);
 
-    for (size_t b = 0; b < x->n_blocks; b += 8) {
-        size_t at = b / 8 * bytes;
-        __m256 s[8], m[8];
-
-        k_factors_avx2(w->row, at, s, m);
-        for (int j = 0; j < 8; j++) {
-            __m256i in = load_256(x->q + (b + (size_t)j) * BLOCK), v[DOT_ROWS];
-
-            if (j % 2 == 0)
-                prefetch_rows(w, at + 32 * (size_t)j / 2);
-            for (int r = 0; r < DOT_ROWS; r++)
-                v[r] = multiply_codes(type, codes_k_avx2(type, w->row[r] + at, j), in);
-            sum = gain(sum, s[j], sum_rows(v), x->d[b + (size_t)j]);
-            sum = _mm256_fmadd_ps(m[j], _mm256_set1_ps(x->dsum[b + (size_t)j]), sum);
-        }
+    for (; k.b < x->n_blocks; k.b += 8, k.at += bytes_avx2(type)) {
+        k_factors_avx2(w->row, k.at, k.s, k.m);
+        sum = k_step(type, &k, 0, sum);
+        sum = k_step(type, &k, 1, sum);
+        sum = k_step(type, &k, 2, sum);
+        sum = k_step(type, &k, 3, sum);
+        sum = k_step(type, &k, 4, sum);
+        sum = k_step(type, &k, 5, sum);
+        sum = k_step(type, &k, 6, sum);
+        sum = k_step(type, &k, 7, sum);
     }
     _mm256_storeu_ps(y, sum);
 }
 
+/* As above for Q6_K: 8-bit scales of 16 columns multiply the integers, and the offset of the codes
+ * goes off before. */
+INLINE __m256 q6_step(const struct k_step *k, int j, __m256 sum)
+{
+    const __m256i pick = _mm256_setr_m128i(_mm_set1_epi16(0x0100), _mm_set1_epi16(0x0302));
+    size_t b = k->b + (size_t)j;
+    __m256i in = load_256(k->x->q + b * BLOCK), v[DOT_ROWS];
+    /* 32 times the sums of pairs: what the offset adds to the products. */
+    __m256i extra = _mm256_maddubs_epi16(_mm256_set1_epi8(32), in);
+
+    if (j % 2 == 0)
+        prefetch_rows(k->w, k->at + 52 * (size_t)j / 2);
+    for (int r = 0; r < DOT_ROWS; r++) {
+        __m256i p = _mm256_maddubs_epi16(codes_k_avx2(TYPE_Q6_K, k->w->row[r] + k->at, j), in);
+        __m256i both = _mm256_set1_epi32((int)load_u32(k->scales[r] + 2 * j));
+
+        v[r] = _mm256_madd_epi16(_mm256_sub_epi16(p, extra), _mm256_shuffle_epi8(both, pick));
+    }
+    return gain(sum, k->s[0], sum_rows(v), k->x->d[b]);
+}
+
 static void dot_q6_k(const struct dot_rows *w, const struct rounded *x, float *y)
 {
-    const size_t bytes = sizeof(struct q6_k);
+    struct k_step k = {.w = w, .x = x};
     __m256 sum = _mm256_loadu_ps(y);
 
-    for (size_t b = 0; b < x->n_blocks; b += 8) {
-        size_t at = b / 8 * bytes;
-        __m256 s = halves_avx2(w->row, at + offsetof(struct q6_k, d));
-
-        for (int j = 0; j < 8; j++) {
-            __m256i in = load_256(x->q + (b + (size_t)j) * BLOCK), v[DOT_ROWS];
-            /* 32 times the sums of pairs: what the offset of the codes adds to their products. */
-            __m256i extra = _mm256_maddubs_epi16(_mm256_set1_epi8(32), in);
-            /* Scale 2 j to the high bytes of the low half's words, 2 j + 1 to the high half's. */
-            __m256i pick = _mm256_setr_m128i(_mm_set1_epi16((short)(j << 9 | 0x80)),
-                                             _mm_set1_epi16((short)((2 * j + 1) << 8 | 0x80)));
-
-            if (j % 2 == 0)
-                prefetch_rows(w, at + 52 * (size_t)j / 2);
-            for (int r = 0; r < DOT_ROWS; r++) {
-                const uint8_t *block = w->row[r] + at;
-                __m256i scales = _mm256_broadcastsi128_si256(
-                    load_128(block + offsetof(struct q6_k, scales)));
-                __m256i p = _mm256_maddubs_epi16(codes_k_avx2(TYPE_Q6_K, block, j), in);
-
-                scales = _mm256_srai_epi16(_mm256_shuffle_epi8(scales, pick), 8);
-                v[r] = _mm256_madd_epi16(_mm256_sub_epi16(p, extra), scales);
-            }
-            sum = gain(sum, s, sum_rows(v), x->d[b + (size_t)j]);
+    for (; k.b < x->n_blocks; k.b += 8, k.at += sizeof(struct q6_k)) {
+        k.s[0] = halves_avx2(w->row, k.at + offsetof(struct q6_k, d));
+        for (int r = 0; r < DOT_ROWS; r++) {
+            __m128i bytes = load_128(w->row[r] + k.at + offsetof(struct q6_k, scales));
+            _mm256_storeu_si256((__m256i *)k.scales[r], _mm256_cvtepi8_epi16(bytes));
         }
+        sum = q6_step(&k, 0, sum);
+        sum = q6_step(&k, 1, sum);
+        sum = q6_step(&k, 2, sum);
+        sum = q6_step(&k, 3, sum);
+        sum = q6_step(&k, 4, sum);
+        sum = q6_step(&k, 5, sum);
+        sum = q6_step(&k, 6, sum);
+        sum = q6_step(&k, 7, sum);
     }
     _mm256_storeu_ps(y, sum);
 }

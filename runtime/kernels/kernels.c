@@ -4,7 +4,7 @@
 #include "runtime/kernels/kernels.h"
 #include "runtime/kernels/kernel_table.h"
 
-enum { RANGE = 4096 }; /* numbers in one range of a parallel row function, about */
+enum { RANGE = 16384 }; /* numbers in one range of a parallel row function, about */
 
 const struct kernels *kernels_at(enum cpu_level level)
 {
