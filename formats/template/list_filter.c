@@ -246,9 +246,11 @@ struct value *filter_sum(struct run *run, struct value *v, const struct argument
 static struct arguments rest_of(const struct arguments *args, size_t i)
 {
     struct arguments rest = *args;
+    const size_t n = i < args->n ? i : args->n;
 
-    rest.list += i < args->n ? i : args->n;
-    rest.n -= i < args->n ? i : args->n;
+    if (n > 0)
+        rest.list += n;
+    rest.n -= n;
     return rest;
 }
 

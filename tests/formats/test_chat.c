@@ -76,8 +76,8 @@ Test(chat, template_of_the_configuration_may_be_a_text_a_list_or_a_mapping)
 {
     static const char *const forms[] = {
         "{\"chat_template\": \"plain\"}",
-        "{\"chat_template\": [{\"name\": \"default\", \"template\": \"plain\"},"
-        " {\"name\": \"tool_use\", \"template\": \"tools\"}]}",
+        ("{\"chat_template\": [{\"name\": \"default\", \"template\": \"plain\"},"
+         " {\"name\": \"tool_use\", \"template\": \"tools\"}]}"),
         "{\"chat_template\": {\"tool_use\": \"tools\", \"default\": \"plain\"}}",
     };
 
@@ -204,11 +204,11 @@ Test(chat, without_a_template_agrees_with_the_released_one)
 {
     static const char *const talks[] = {
         "[{\"role\": \"user\", \"content\": \" Hello \"}]",
-        "[{\"role\": \"developer\", \"content\": \"Be kind. \"}, {\"role\": \"user\", "
-        "\"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"b \"}, {\"role\": \"user\","
-        " \"content\": \"c\"}]",
-        "[{\"role\": \"system\", \"content\": [{\"type\": \"text\", \"text\": \" x \"}]},"
-        "{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"y\"}]}]",
+        ("[{\"role\": \"developer\", \"content\": \"Be kind. \"}, {\"role\": \"user\", "
+         "\"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"b \"}, {\"role\": \"user\","
+         " \"content\": \"c\"}]"),
+        ("[{\"role\": \"system\", \"content\": [{\"type\": \"text\", \"text\": \" x \"}]},"
+         "{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"y\"}]}]"),
     };
     struct gguf_meta *bare = gguf_meta_new(), *full = gguf_meta_new();
     char *source = NULL;

@@ -178,7 +178,8 @@ static void check_value(const struct gguf_value *value, const json_t *want, cons
     if (sha) {
         hash_value(value, hex);
         cr_expect_str_eq(hex, sha, "%s: %s", member, value->key);
-        cr_expect_eq(value->count, json_integer_value(json_object_get(want, "count")), "%s: %s",
+        cr_expect_eq((json_int_t)value->count,
+                     json_integer_value(json_object_get(want, "count")), "%s: %s",
                      member, value->key);
     } else if (json_is_string(v)) {
         cr_expect_str_eq(gguf_value_str(value, 0).text, json_string_value(v), "%s: %s", member,
