@@ -45,6 +45,16 @@ static int expected_shape(const struct gemma_config *config, const struct gemma_
     return n;
 }
 
+/* "vocab_size, hidden_size": where the expected shape comes from. */
+static const char *keys_text(struct arena *arena, const struct gemma_tensor *rule)
+{
+    const char *text = "";
+
+    for (int i = 0; i < GEMMA_MAX_DIMS && rule->dims[i] != DIM_NONE && text; i++)
+        text = arena_printf(arena, "%s%s%s", text, i ? ", " : "", gemma_size_keys(rule->dims[i]));
+    return text ? text : "?";
+}
+
 static enum status check_shape(struct source *src, const struct source_tensor *t,
                                const struct gemma_tensor *rule, int layer, struct error *err)
 {
@@ -59,9 +69,9 @@ static enum status check_shape(struct source *src, const struct source_tensor *t
         same = dims[i] == want[i];
     if (same)
         return OK;
-    return fail(err, ERR_SHAPE, "%s: %s: shape %s (%s expected by config.json)", src->path,
+    return fail(err, ERR_SHAPE, "%s: %s: shape %s (%s expected by config.json: %s)", src->path,
                 t->found, shape_text(&src->arena, dims, n_dims),
-                shape_text(&src->arena, want, n_want));
+                shape_text(&src->arena, want, n_want), keys_text(&src->arena, rule));
 }
 
 /* ---- entries ---- */
@@ -159,45 +169,72 @@ static enum status check_v_clone(struct source *src, const struct source_tensor 
 }
 
 static enum status refuse_unknown(const struct source *src, const struct source_tensor *t,
-                                  struct error *err)
+                                  const struct gemma_tensor *rule, struct error *err)
 {
+    const char *key = rule ? gemma_when_key(rule->when) : NULL;
+
     if (strstr(t->name, ".lora_A.") || strstr(t->name, ".lora_B."))
         return fail(err, ERR_UNSUPPORTED,
                     "%s: %s: an adapter nobody merged, and no adapter_config.json says its alpha",
                     src->path, t->found);
+    if (key)
+        return fail(err, ERR_SHAPE, "%s: %s: config.json says there is none (%s)", src->path,
+                    t->found, key);
     return fail(err, ERR_UNSUPPORTED, "%s: %s: unknown tensor (%s has none of that name)",
                 src->path, t->found, src->config.family->name);
 }
 
-/* One tensor of the checkpoint. */
-static enum status collect_one(struct source *src, const struct source_options *options,
-                               const struct source_tensor *t, const struct coverage *coverage,
-                               struct error *err)
+/* The rule of one tensor of the checkpoint: it must have one, and a layer that there is. */
+static enum status find_rule(struct source *src, const struct source_tensor *t,
+                             const struct gemma_tensor **rule, int *layer, struct error *err)
 {
-    int layer;
-    const struct gemma_tensor *rule = gemma_find_tensor(&src->config, t->name, &layer);
-    enum status st = OK;
-
-    if (!rule)
-        return refuse_unknown(src, t, err);
-    if (layer >= (int)src->config.n_layers)
+    *rule = gemma_find_tensor(&src->config, t->name, layer);
+    if (!*rule)
+        return refuse_unknown(src, t, NULL, err);
+    if (*layer >= (int)src->config.n_layers)
         return fail(err, ERR_SHAPE, "%s: %s: num_hidden_layers is %u", src->path, t->found,
                     src->config.n_layers);
-    st = check_shape(src, t, rule, layer, err);
+    return OK;
+}
+
+/* First all names, so that a missing or surplus tensor is named before shapes that follow from it. */
+static enum status cover(struct source *src, const struct coverage *coverage, struct error *err)
+{
+    enum status st = OK;
+
+    for (size_t i = 0; st == OK && i < checkpoint_count(src->cp); i++) {
+        const struct gemma_tensor *rule;
+        int layer;
+
+        st = find_rule(src, checkpoint_at(src->cp, i), &rule, &layer, err);
+        if (st == OK)
+            *seen_at(coverage, rule, layer) = 1;
+    }
+    return st;
+}
+
+/* One tensor of the checkpoint. */
+static enum status collect_one(struct source *src, const struct source_options *options,
+                               const struct source_tensor *t, struct error *err)
+{
+    const struct gemma_tensor *rule;
+    int layer;
+    enum status st = find_rule(src, t, &rule, &layer, err);
+
     if (st != OK)
         return st;
-
     const bool is_live = gemma_has_tensor(&src->config, rule, layer);
     const bool shares = layer >= 0 && src->config.layers[layer].shares_kv;
     bool is_used = true;
+    if (!is_live && !shares && rule->when != WHEN_OWN_V)
+        return refuse_unknown(src, t, rule, err);
+    st = check_shape(src, t, rule, layer, err);
+    if (st != OK)
+        return st;
     if (rule->when == WHEN_UNTIED)
         st = check_head(src, t, &is_used, err);
-    else if (!is_live && shares)
-        is_used = true; /* dead; below */
-    else if (!is_live && rule->when == WHEN_OWN_V)
+    else if (!is_live && !shares)
         return check_v_clone(src, t, layer, err);
-    else if (!is_live)
-        return refuse_unknown(src, t, err);
     if (st != OK || !is_used)
         return st;
 
@@ -205,7 +242,6 @@ static enum status collect_one(struct source *src, const struct source_options *
     if (!name)
         return fail(err, ERR_NOMEM, "no memory for names of tensors");
     add_entry(src, name, t)->is_dead = !is_live && !options->keep_dead;
-    *seen_at(coverage, rule, layer) = 1;
     return OK;
 }
 
@@ -258,10 +294,12 @@ enum status source_collect(struct source *src, const struct source_options *opti
     coverage.seen = arena_array(&src->arena, coverage.family->n_tensors, coverage.n_layers);
     if (!src->entries || !coverage.seen)
         return fail(err, ERR_NOMEM, "no memory for the table of tensors");
-    st = add_rope_freqs(src, err);
-    for (size_t i = 0; st == OK && i < n; i++)
-        st = collect_one(src, options, checkpoint_at(src->cp, i), &coverage, err);
+    st = cover(src, &coverage, err);
     if (st == OK)
         st = check_missing(src, &coverage, err);
+    if (st == OK)
+        st = add_rope_freqs(src, err);
+    for (size_t i = 0; st == OK && i < n; i++)
+        st = collect_one(src, options, checkpoint_at(src->cp, i), err);
     return st == OK ? note_dead(src, err) : st;
 }

@@ -44,8 +44,10 @@ enum status gemma_read_config(const json_t *config, struct arena *arena, struct 
         *out = (struct gemma_config){.family = families[i], .model_type = model_type};
         return families[i]->read(config, arena, out, err);
     }
-    return fail(err, ERR_UNSUPPORTED, "model_type \"%s\" is not supported (supported: %s)",
-                model_type, list_supported(arena));
+    const json_t *names = json_object_get(config, "architectures");
+    const char *name = json_string_value(json_array_get(names, 0));
+    return fail(err, ERR_UNSUPPORTED, "model_type \"%s\"%s%s is not supported (supported: %s)",
+                model_type, name ? ", " : "", name ? name : "", list_supported(arena));
 }
 
 /* Match a name against a pattern with at most one '*', which stands for a layer number. */
@@ -133,6 +135,35 @@ uint64_t gemma_size(const struct gemma_config *config, enum gemma_dim dim, int l
         return 2 * (uint64_t)config->n_ff_expert;
     }
     return 0;
+}
+
+const char *gemma_size_keys(enum gemma_dim dim)
+{
+    static const char *const keys[] = {
+        [DIM_NONE] = "",
+        [DIM_ONE] = "1",
+        [DIM_EMBD] = "hidden_size",
+        [DIM_VOCAB] = "vocab_size",
+        [DIM_VOCAB_PLE] = "vocab_size_per_layer_input",
+        [DIM_PLE] = "hidden_size_per_layer_input",
+        [DIM_PLE_ALL] = "hidden_size_per_layer_input x num_hidden_layers",
+        [DIM_Q] = "num_attention_heads x head size",
+        [DIM_KV] = "key-value heads x head size",
+        [DIM_HEAD] = "head size",
+        [DIM_FF] = "intermediate_size",
+        [DIM_EXPERTS] = "num_experts",
+        [DIM_FF_EXPERT] = "moe_intermediate_size",
+        [DIM_FF_EXPERT_2] = "2 x moe_intermediate_size",
+    };
+
+    return keys[dim];
+}
+
+const char *gemma_when_key(enum gemma_when when)
+{
+    return when == WHEN_PLE   ? "hidden_size_per_layer_input"
+           : when == WHEN_MOE ? "enable_moe_block"
+                              : NULL;
 }
 
 const char *gemma_name(struct arena *arena, const char *pattern, int layer)

@@ -3,8 +3,8 @@
  */
 #include "convert/gemma/fields.h"
 
-#include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 
 const json_t *field_find(const json_t *config, const char *key)
 {
@@ -21,6 +21,18 @@ bool field_exists(const json_t *config, const char *key)
            json_object_get(config, key);
 }
 
+/* "hidden_size is -32 (a whole number ... expected)" */
+static enum status refuse(const json_t *value, const char *key, const char *expected,
+                          struct error *err)
+{
+    char *text = value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    const enum status st = fail(err, ERR_CORRUPT, "%s is %.60s (%s expected)", key,
+                                text ? text : "something else", expected);
+
+    free(text);
+    return st;
+}
+
 enum status field_u32(const json_t *config, const char *key, int64_t absent, uint32_t *out,
                       struct error *err)
 {
@@ -34,7 +46,7 @@ enum status field_u32(const json_t *config, const char *key, int64_t absent, uin
     }
     const json_int_t n = json_integer_value(value);
     if (!json_is_integer(value) || n < 0 || n > INT32_MAX)
-        return fail(err, ERR_CORRUPT, "%s is not a whole number from 0 to 2147483647", key);
+        return refuse(value, key, "a whole number from 0 to 2147483647", err);
     *out = (uint32_t)n;
     return OK;
 }
@@ -46,7 +58,7 @@ enum status field_f32(const json_t *config, const char *key, double absent, floa
     const double x = value ? json_number_value(value) : absent;
 
     if ((value && !json_is_number(value)) || !isfinite((float)x))
-        return fail(err, ERR_CORRUPT, "%s is not a number", key);
+        return refuse(value, key, "a number", err);
     *out = (float)x;
     return OK;
 }
@@ -57,7 +69,7 @@ enum status field_bool(const json_t *config, const char *key, bool absent, bool 
     const json_t *value = field_find(config, key);
 
     if (value && !json_is_boolean(value))
-        return fail(err, ERR_CORRUPT, "%s is neither true nor false", key);
+        return refuse(value, key, "true or false", err);
     *out = value ? json_is_true(value) : absent;
     return OK;
 }

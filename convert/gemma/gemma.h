@@ -110,6 +110,12 @@ bool gemma_has_tensor(const struct gemma_config *config, const struct gemma_tens
 /* The size a shape demands. */
 uint64_t gemma_size(const struct gemma_config *config, enum gemma_dim dim, int layer);
 
+/* The config's keys a size comes from, for sentences: "hidden_size_per_layer_input x ...". */
+const char *gemma_size_keys(enum gemma_dim dim);
+
+/* The config's key that says whether such tensors are there; NULL when none does. */
+const char *gemma_when_key(enum gemma_when when);
+
 /* `pattern` with the layer in place of '*', in the arena; NULL when memory is out. */
 const char *gemma_name(struct arena *arena, const char *pattern, int layer);
 

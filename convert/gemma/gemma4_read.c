@@ -84,11 +84,14 @@ static enum status read_sizes(const json_t *config, struct gemma_config *out, st
 
 static enum status read_experts(const json_t *config, struct gemma_config *out, struct error *err)
 {
-    const char *width = field_find(config, "moe_intermediate_size") ? "moe_intermediate_size"
-                                                                     : "expert_intermediate_size";
-    const char *count = field_find(config, "num_experts") ? "num_experts" : "num_local_experts";
-    const char *used = field_find(config, "top_k_experts") ? "top_k_experts"
-                                                            : "num_experts_per_tok";
+    const char *width = field_find(config, "expert_intermediate_size") &&
+                                !field_find(config, "moe_intermediate_size")
+                            ? "expert_intermediate_size"
+                            : "moe_intermediate_size";
+    const char *count = field_find(config, "num_local_experts") ? "num_local_experts"
+                                                                 : "num_experts";
+    const char *used = field_find(config, "num_experts_per_tok") ? "num_experts_per_tok"
+                                                                  : "top_k_experts";
     bool has_experts = false;
     enum status st = field_bool(config, "enable_moe_block", false, &has_experts, err);
 
@@ -150,18 +153,20 @@ static enum status read_rope(const json_t *config, struct gemma_config *out, str
     out->rotary_share = share ? (float)json_number_value(share) : 0.25F;
     if (!(out->rotary_share > 0 && out->rotary_share <= 1))
         return fail(err, ERR_CORRUPT,
-                    "rope_parameters: partial_rotary_factor is not between 0 and 1");
+                    "rope_parameters: partial_rotary_factor is %g (above 0, at most 1)",
+                    json_number_value(share));
     return OK;
 }
 
-/* layer_types, or five sliding layers to one full; the last layer is full whatever the list says. */
+/* layer_types, or five sliding layers to one full. The last layer is full in every model; a list that
+ * says otherwise is not the one its weights were trained with. */
 static enum status read_layer_types(const json_t *config, struct gemma_config *out,
                                     struct error *err)
 {
     const json_t *types = field_find(config, "layer_types");
 
     if (types && json_array_size(types) != out->n_layers)
-        return fail(err, ERR_CORRUPT, "layer_types has %zu entries for %u layers",
+        return fail(err, ERR_CORRUPT, "layer_types has %zu entries (num_hidden_layers is %u)",
                     json_array_size(types), out->n_layers);
     for (uint32_t i = 0; i < out->n_layers; i++) {
         const char *type = types ? json_string_value(json_array_get(types, i)) : NULL;
@@ -173,6 +178,9 @@ static enum status read_layer_types(const json_t *config, struct gemma_config *o
                         i, type ? type : "not a string");
         out->layers[i].is_sliding = types ? type[0] == 's' : i % 6 != 5;
     }
+    if (types && out->layers[out->n_layers - 1].is_sliding)
+        return fail(err, ERR_CORRUPT,
+                    "layer_types: the last layer is sliding_attention (full_attention expected)");
     out->layers[out->n_layers - 1].is_sliding = false;
     return OK;
 }
@@ -233,12 +241,30 @@ static enum status fill_layers(struct gemma_config *out, bool k_eq_v, struct err
             has[l->is_sliding] = true;
         else if (!has[l->is_sliding])
             return fail(err, ERR_CORRUPT,
-                        "num_kv_shared_layers is %u, but no earlier layer is like layer %u",
-                        out->n_kv_shared, i);
+                        "num_kv_shared_layers is %u, but layer %u (%s) has no earlier layer of "
+                        "its kind to share with",
+                        out->n_kv_shared, i,
+                        l->is_sliding ? "sliding_attention" : "full_attention");
         if (l->head_dim == 0 || l->n_kv == 0 || out->n_heads % l->n_kv != 0)
-            return fail(err, ERR_CORRUPT, "layer %u: %u heads of %u for %u KV heads", i,
-                        out->n_heads, l->head_dim, l->n_kv);
+            return fail(err, ERR_CORRUPT,
+                        "layer %u: num_attention_heads %u is not a multiple of "
+                        "num_key_value_heads %u, or the head size %u is 0",
+                        i, out->n_heads, l->n_kv, l->head_dim);
     }
+    return OK;
+}
+
+/* Zeros that would be read as "none" or divide by nothing. */
+static enum status check_zeros(const json_t *config, const struct gemma_config *out,
+                               struct error *err)
+{
+    if (field_find(config, "final_logit_softcapping") && !(out->softcap > 0))
+        return fail(err, ERR_CORRUPT, "final_logit_softcapping is %g (above 0, or null for none)",
+                    (double)out->softcap);
+    if (out->window == 0)
+        return fail(err, ERR_CORRUPT, "sliding_window is 0");
+    if (!(out->rms_eps > 0) || !(out->rope_base > 0) || !(out->rope_base_swa > 0))
+        return fail(err, ERR_CORRUPT, "rms_norm_eps or rope_theta is not above 0");
     return OK;
 }
 
@@ -278,6 +304,8 @@ enum status gemma4_read(const json_t *config, struct arena *arena,
                     "embed_tokens_per_layer.weight: vocab_size_per_layer_input is %u, fewer rows "
                     "than vocab_size %u",
                     out->n_vocab_ple, out->n_vocab);
+    if (st == OK)
+        st = check_zeros(config, out, err);
     out->has_towers = json_is_object(json_object_get(config, "vision_config")) ||
                       json_is_object(json_object_get(config, "audio_config"));
     if (st == OK && out->softcap == 0)

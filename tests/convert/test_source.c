@@ -378,6 +378,34 @@ static void number_as_text(struct tiny *tiny)
     json_object_set_new(tiny->text, "hidden_size", json_string("32"));
 }
 
+static void last_layer_sliding(struct tiny *tiny)
+{
+    json_array_set_new(json_object_get(tiny->text, "layer_types"), 3,
+                       json_string("sliding_attention"));
+}
+
+static void table_denied(struct tiny *tiny)
+{
+    json_object_set_new(tiny->text, "hidden_size_per_layer_input", json_integer(0));
+}
+
+static void layer_too_few(struct tiny *tiny)
+{
+    json_object_set_new(tiny->text, "num_hidden_layers", json_integer(3));
+    json_object_set_new(tiny->text, "num_kv_shared_layers", json_integer(1));
+    json_array_remove(json_object_get(tiny->text, "layer_types"), 2);
+}
+
+static void no_softcap(struct tiny *tiny)
+{
+    json_object_set_new(tiny->text, "final_logit_softcapping", json_integer(0));
+}
+
+static void odd_heads(struct tiny *tiny)
+{
+    json_object_set_new(tiny->text, "num_key_value_heads", json_integer(3));
+}
+
 static void unknown_quantization(struct tiny *tiny)
 {
     json_object_set_new(tiny->config, "quantization_config",
@@ -403,6 +431,11 @@ Test(source, refuses_what_contradicts_the_config)
         {encoder, ERR_UNSUPPORTED, "config.json", "use_bidirectional_attention"},
         {shared_all, ERR_CORRUPT, "config.json", "num_kv_shared_layers is 3"},
         {table_too_short, ERR_SHAPE, "embed_tokens_per_layer.weight", "4090"},
+        {last_layer_sliding, ERR_CORRUPT, "config.json", "layer_types: the last layer"},
+        {table_denied, ERR_SHAPE, "embed_tokens_per_layer.weight", "hidden_size_per_layer_input"},
+        {layer_too_few, ERR_SHAPE, "layers.3.", "num_hidden_layers is 3"},
+        {no_softcap, ERR_CORRUPT, "config.json", "final_logit_softcapping is 0"},
+        {odd_heads, ERR_CORRUPT, "num_attention_heads 2", "num_key_value_heads 3"},
         {number_as_text, ERR_CORRUPT, "config.json", "hidden_size"},
         {unknown_quantization, ERR_UNSUPPORTED, "config.json", "superquant"},
     };
