@@ -34,7 +34,7 @@ static const struct job jobs[] = {
 };
 
 static const enum block_type types[] = {
-    TYPE_F16, TYPE_BF16, TYPE_Q8_0, TYPE_Q4_0, TYPE_Q4_1,
+    TYPE_F16,  TYPE_BF16, TYPE_Q8_0, TYPE_Q4_0, TYPE_Q4_1,
     TYPE_Q5_0, TYPE_Q5_1, TYPE_Q4_K, TYPE_Q5_K, TYPE_Q6_K,
 };
 
@@ -73,7 +73,8 @@ static double speed(rows_encoder *encode, const struct rows_in *in, void *out)
     return best;
 }
 
-static void report(const struct job *job, enum block_type type, struct rows_in *in, void *out)
+static void report(const struct job *job, enum block_type type, struct rows_in *in,
+                   void *out)
 {
     double copy = copy_speed(in->x, out, job->rows * COLS * sizeof(*in->x));
     double scalar = 0.0;

@@ -59,7 +59,8 @@ static inline vec half_of(vec v)
 
 static inline void narrow(ivec v, uint8_t *out)
 {
-    const __m256i low = _mm256_set1_epi32(0x0c080400); /* in each 128 bits: bytes 0 4 8 12 */
+    const __m256i low =
+        _mm256_set1_epi32(0x0c080400); /* in each 128 bits: bytes 0 4 8 12 */
     __m256i b = _mm256_shuffle_epi8((__m256i)v, low);
     __m128i lo = _mm256_castsi256_si128(b), hi = _mm256_extracti128_si256(b, 1);
 
@@ -67,6 +68,7 @@ static inline void narrow(ivec v, uint8_t *out)
 }
 
 #include "quantize/encode_lanes.h"
+#include "quantize/encode_lanes_search.h"
 
 const struct encoders encode_avx2 = {
     .name = "avx2",

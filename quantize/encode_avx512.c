@@ -61,7 +61,8 @@ static inline float highest(vec v)
 
 static inline void halves(vec v, uint16_t *out)
 {
-    _mm_storeu_si128((__m128i *)out, _mm256_cvtps_ph(lower(v), _MM_FROUND_TO_NEAREST_INT));
+    _mm_storeu_si128((__m128i *)out,
+                     _mm256_cvtps_ph(lower(v), _MM_FROUND_TO_NEAREST_INT));
     _mm_storeu_si128((__m128i *)(out + 8),
                      _mm256_cvtps_ph(upper(v), _MM_FROUND_TO_NEAREST_INT));
 }
@@ -84,6 +85,7 @@ static inline void narrow(ivec v, uint8_t *out)
 }
 
 #include "quantize/encode_lanes.h"
+#include "quantize/encode_lanes_search.h"
 
 const struct encoders encode_avx512 = {
     .name = "avx512",

@@ -63,6 +63,7 @@ static inline void narrow(ivec v, uint8_t *out)
 }
 
 #include "quantize/encode_lanes.h"
+#include "quantize/encode_lanes_search.h"
 
 const struct encoders encode_neon = {
     .name = "neon",

@@ -127,7 +127,8 @@ static struct lane lane_of(const struct tile *tile, int b, int n)
 }
 
 /* sums[0] = sum of (w x) l, sums[1] = sum of (w l) l, l the codes of an inverse scale. */
-static void symmetric_sums(const struct lane *lane, int n, int half, float inv, float sums[2])
+static void symmetric_sums(const struct lane *lane, int n, int half, float inv,
+                           float sums[2])
 {
     sums[0] = sums[1] = 0.0f;
     for (int i = 0; i < n; i++) {
@@ -223,7 +224,8 @@ static float affine_error(const struct lane *lane, const float *l, float scale, 
     return error;
 }
 
-static void affine_codes(const struct lane *lane, float inv, float base, int top, float *l)
+static void affine_codes(const struct lane *lane, float inv, float base, int top,
+                         float *l)
 {
     for (int i = 0; i < 32; i++)
         l[i] = (float)nearest_within(inv * (lane->x[i] - base), 0, top);
@@ -275,7 +277,8 @@ static void asymmetric(struct tile *tile, const struct ladder *ladder)
             affine_codes(&lane, a.inv, a.base, ladder->top, l);
             a.error = affine_error(&lane, l, a.scale, a.low);
             for (int k = 0; k <= ladder->n_steps; k++) {
-                float levels = ladder->first + ladder->step * (float)k + (float)ladder->top;
+                float levels =
+                    ladder->first + ladder->step * (float)k + (float)ladder->top;
                 affine_try(&lane, &a, levels / (a.high - a.low), ladder->top);
             }
             affine_codes(&lane, a.inv, a.base, ladder->top, l);

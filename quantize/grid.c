@@ -58,7 +58,7 @@ static struct interval before_rounding(float x, uint32_t spare)
 static bool confine(const float *x, double d, uint32_t spare, int8_t codes[32],
                     struct interval *all)
 {
-    *all = (struct interval){0.0, INFINITY};
+    *all = (struct interval){0.0, HUGE_VAL};
     for (int i = 0; i < 32; i++) {
         double code = nearbyint((double)x[i] / d);
 

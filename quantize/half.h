@@ -22,7 +22,8 @@ static inline float half_round(float x)
     normal = normal > 0x477fe000 ? infinity : normal;      /* beyond 65504 */
 
     memcpy(&tiny, &bits, sizeof(tiny));
-    tiny = (tiny + 0.5f) - 0.5f; /* below 2^-14 halves are 2^-24 apart, as floats at 0.5 are */
+    tiny = (tiny + 0.5f) -
+           0.5f; /* below 2^-14 halves are 2^-24 apart, as floats at 0.5 are */
     memcpy(&small, &tiny, sizeof(small));
     bits = (bits < 0x38800000 ? small : normal) | sign;
     memcpy(&x, &bits, sizeof(x));

@@ -13,7 +13,7 @@
 #include <strings.h>
 
 /* When a rule holds for the i-th of n tensors of its kind. */
-enum when { ALWAYS, FIRST_FOUR, FIRST_EIGHTH, MORE_BITS, EIGHT_EXPERTS, WITH_IMPORTANCE };
+enum when { NEVER, FIRST_FOUR, FIRST_EIGHTH, MORE_BITS, IMPORTANT_EIGHTH, ALWAYS };
 
 struct rule {
     enum part part;
@@ -22,64 +22,57 @@ struct rule {
     const char *why;
 };
 
-enum { MAX_RULES = 5 };
+enum { MAX_RULES = 2 };
 
 struct mix {
     const char *name;
     enum block_type base;
     uint32_t file_type;
-    struct rule rules[MAX_RULES]; /* the first that holds decides; an empty `why` ends */
+    struct rule rules[MAX_RULES]; /* the first that holds decides */
 };
-
-#define EIGHT_V {PART_ATTN_V, EIGHT_EXPERTS, TYPE_Q8_0, "attn_v of an eight-expert model"}
-#define EIGHT_K {PART_ATTN_K, EIGHT_EXPERTS, TYPE_Q8_0, "attn_k of an eight-expert model"}
-#define EIGHT_O {PART_ATTN_OUTPUT, EIGHT_EXPERTS, TYPE_Q5_K, "attn_output of an eight-expert model"}
 
 static const struct mix mixes[] = {
-    {"F32", TYPE_F32, 0, {{0}}},
-    {"F16", TYPE_F16, 1, {{0}}},
-    {"BF16", TYPE_BF16, 32, {{0}}},
-    {"Q8_0", TYPE_Q8_0, 7, {{0}}},
-    {"Q4_0",
-     TYPE_Q4_0,
-     2,
-     {EIGHT_V,
-      EIGHT_K,
-      {PART_FFN_DOWN, WITH_IMPORTANCE, TYPE_Q4_1, "ffn_down of the first eighth, with importance"}}},
-    {"Q4_1", TYPE_Q4_1, 3, {EIGHT_V, EIGHT_K}},
-    {"Q5_0",
-     TYPE_Q5_0,
-     8,
-     {EIGHT_V,
-      EIGHT_K,
-      {PART_FFN_DOWN, WITH_IMPORTANCE, TYPE_Q5_1, "ffn_down of the first eighth, with importance"}}},
-    {"Q5_1", TYPE_Q5_1, 9, {EIGHT_V, EIGHT_K}},
-    {"Q4_K_S",
-     TYPE_Q4_K,
-     14,
-     {EIGHT_V,
-      EIGHT_K,
-      EIGHT_O,
-      {PART_ATTN_V, FIRST_FOUR, TYPE_Q5_K, "one of the first four attn_v"},
-      {PART_FFN_DOWN, FIRST_EIGHTH, TYPE_Q5_K, "ffn_down of the first eighth"}}},
-    {"Q4_K_M",
-     TYPE_Q4_K,
-     15,
-     {EIGHT_V,
-      EIGHT_K,
-      EIGHT_O,
-      {PART_ATTN_V, MORE_BITS, TYPE_Q6_K, "attn_v of a layer that gets more bits"},
-      {PART_FFN_DOWN, MORE_BITS, TYPE_Q6_K, "ffn_down of a layer that gets more bits"}}},
-    {"Q5_K_S", TYPE_Q5_K, 16, {EIGHT_V, EIGHT_K}},
-    {"Q5_K_M",
-     TYPE_Q5_K,
-     17,
-     {EIGHT_V,
-      EIGHT_K,
-      {PART_ATTN_V, MORE_BITS, TYPE_Q6_K, "attn_v of a layer that gets more bits"},
-      {PART_FFN_DOWN, MORE_BITS, TYPE_Q6_K, "ffn_down of a layer that gets more bits"}}},
-    {"Q6_K", TYPE_Q6_K, 18, {EIGHT_V, EIGHT_K}},
+    {.name = "F32", .base = TYPE_F32, .file_type = 0},
+    {.name = "F16", .base = TYPE_F16, .file_type = 1},
+    {.name = "BF16", .base = TYPE_BF16, .file_type = 32},
+    {.name = "Q8_0", .base = TYPE_Q8_0, .file_type = 7},
+    {.name = "Q4_0",
+     .base = TYPE_Q4_0,
+     .file_type = 2,
+     .rules = {{PART_FFN_DOWN, IMPORTANT_EIGHTH, TYPE_Q4_1, "early, with importance"}}},
+    {.name = "Q4_1", .base = TYPE_Q4_1, .file_type = 3},
+    {.name = "Q5_0",
+     .base = TYPE_Q5_0,
+     .file_type = 8,
+     .rules = {{PART_FFN_DOWN, IMPORTANT_EIGHTH, TYPE_Q5_1, "early, with importance"}}},
+    {.name = "Q5_1", .base = TYPE_Q5_1, .file_type = 9},
+    {.name = "Q4_K_S",
+     .base = TYPE_Q4_K,
+     .file_type = 14,
+     .rules = {{PART_ATTN_V, FIRST_FOUR, TYPE_Q5_K, "one of the first four attn_v"},
+               {PART_FFN_DOWN, FIRST_EIGHTH, TYPE_Q5_K, "an early ffn_down"}}},
+    {.name = "Q4_K_M",
+     .base = TYPE_Q4_K,
+     .file_type = 15,
+     .rules = {{PART_ATTN_V, MORE_BITS, TYPE_Q6_K, "a layer that gets more bits"},
+               {PART_FFN_DOWN, MORE_BITS, TYPE_Q6_K, "a layer that gets more bits"}}},
+    {.name = "Q5_K_S", .base = TYPE_Q5_K, .file_type = 16},
+    {.name = "Q5_K_M",
+     .base = TYPE_Q5_K,
+     .file_type = 17,
+     .rules = {{PART_ATTN_V, MORE_BITS, TYPE_Q6_K, "a layer that gets more bits"},
+               {PART_FFN_DOWN, MORE_BITS, TYPE_Q6_K, "a layer that gets more bits"}}},
+    {.name = "Q6_K", .base = TYPE_Q6_K, .file_type = 18},
 };
+
+/* A model of exactly eight experts, before the rules of its mix; the last for Q4_K only. */
+static const struct rule eight_experts[] = {
+    {PART_ATTN_V, ALWAYS, TYPE_Q8_0, "attn_v of an eight-expert model"},
+    {PART_ATTN_K, ALWAYS, TYPE_Q8_0, "attn_k of an eight-expert model"},
+    {PART_ATTN_OUTPUT, ALWAYS, TYPE_Q5_K, "attn_output of an eight-expert model"},
+};
+
+enum { N_EIGHT = sizeof(eight_experts) / sizeof(eight_experts[0]) };
 
 enum { N_MIXES = sizeof(mixes) / sizeof(mixes[0]) };
 
@@ -135,18 +128,18 @@ static bool gets_more_bits(uint32_t i, uint32_t n)
 static bool holds(enum when when, const struct mix_facts *facts, uint32_t i, uint32_t n)
 {
     switch (when) {
-    case ALWAYS:
-        return true;
+    case NEVER:
+        return false;
     case FIRST_FOUR:
         return i < 4;
     case FIRST_EIGHTH:
         return i < n / 8;
     case MORE_BITS:
         return gets_more_bits(i, n);
-    case EIGHT_EXPERTS:
-        return facts->n_experts == 8;
-    case WITH_IMPORTANCE:
+    case IMPORTANT_EIGHTH:
         return facts->has_importance && i < n / 8;
+    case ALWAYS:
+        return true;
     }
     return false;
 }
@@ -158,32 +151,41 @@ struct counts {
     bool is_tied; /* no output.weight: the embedding tables serve as output */
 };
 
+/* The first rule that holds for the i-th of n tensors of its part, or NULL. */
+static const struct rule *find_rule(const struct rule *rules, int n_rules, enum part part,
+                                    const struct mix_facts *facts, uint32_t i, uint32_t n)
+{
+    for (int r = 0; r < n_rules; r++)
+        if (rules[r].part == part && holds(rules[r].when, facts, i, n))
+            return &rules[r];
+    return NULL;
+}
+
 /* The mix's type for one tensor, before the fallback for its row length. */
 static enum block_type decide(const struct mix *mix, const struct mix_facts *facts,
                               const struct mix_tensor *t, const struct counts *counts,
                               const char **why)
 {
+    const uint32_t block = block_type_info(mix->base)->weights;
     uint32_t i = t->part == PART_ATTN_V ? counts->attn_v : counts->ffn_down;
     uint32_t n = t->part == PART_ATTN_V ? counts->n_attn_v : facts->n_layers;
+    const struct rule *rule = NULL;
 
     if (t->part == PART_OUTPUT || (t->part == PART_TABLE && counts->is_tied)) {
-        bool whole = t->tensor->ne[0] % block_type_info(mix->base)->weights == 0;
+        bool whole = t->tensor->ne[0] % block == 0;
 
         *why = whole ? "output, or a table that serves as one" : "output of uneven rows";
         return !whole || mix->base == TYPE_Q8_0 ? TYPE_Q8_0 : TYPE_Q6_K;
     }
     if (t->part == PART_FFN_DOWN && facts->n_experts > 1)
         i = (uint32_t)t->layer;
-    for (int r = 0; r < MAX_RULES && mix->rules[r].why; r++) {
-        const struct rule *rule = &mix->rules[r];
-
-        if (rule->part == t->part && holds(rule->when, facts, i, n)) {
-            *why = rule->why;
-            return rule->type;
-        }
-    }
-    *why = "base type of the mix";
-    return mix->base;
+    if (facts->n_experts == 8)
+        rule = find_rule(eight_experts, mix->base == TYPE_Q4_K ? N_EIGHT : N_EIGHT - 1,
+                         t->part, facts, i, n);
+    if (!rule)
+        rule = find_rule(mix->rules, MAX_RULES, t->part, facts, i, n);
+    *why = rule ? rule->why : "base type of the mix";
+    return rule ? rule->type : mix->base;
 }
 
 static enum block_type type_of(const struct mix *mix, const struct mix_facts *facts,
@@ -222,7 +224,8 @@ enum status mix_apply(const struct mix *mix, const struct mix_facts *facts,
 {
     struct mix_tensor *sorted = mix_sort(tensors, n_tensors);
     if (!sorted)
-        return fail(err, ERR_NOMEM, "no memory to choose types of %zu tensors", n_tensors);
+        return fail(err, ERR_NOMEM, "no memory to choose types of %zu tensors",
+                    n_tensors);
 
     struct counts counts = count_all(sorted, n_tensors);
     for (size_t i = 0; i < n_tensors; i++) {

@@ -46,15 +46,16 @@ static bool ends_in_weight(const char *name)
 static bool is_kept(const struct gguf_tensor *t)
 {
     static const char *const kept[] = {
-        "_norm.weight",         "ffn_gate_inp.weight", "altup",    "laurel",
-        "per_layer_model_proj", ".position_embd",      ".rel_pos", ".patch_embd",
-        ".patch_merger",
+        "_norm.weight", "ffn_gate_inp.weight",  "altup",
+        "laurel",       "per_layer_model_proj", ".position_embd",
+        ".rel_pos",     ".patch_embd",          ".patch_merger",
     };
     int n_dims = 1;
 
     for (int d = 1; d < 4; d++)
         n_dims = t->ne[d] > 1 ? d + 1 : n_dims; /* trailing ones do not count */
-    if (n_dims < 2 || !ends_in_weight(t->name) || strcmp(t->name, "position_embd.weight") == 0 ||
+    if (n_dims < 2 || !ends_in_weight(t->name) ||
+        strcmp(t->name, "position_embd.weight") == 0 ||
         strcmp(t->name, "token_types.weight") == 0)
         return true;
     for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
@@ -71,7 +72,8 @@ static int layer_of(const char *name)
     if (strncmp(name, "blk.", 4) != 0)
         return -1;
     long layer = strtol(name + 4, &end, 10);
-    return end > name + 4 && *end == '.' && layer >= 0 && layer < 100000 ? (int)layer : -1;
+    return end > name + 4 && *end == '.' && layer >= 0 && layer < 100000 ? (int)layer
+                                                                         : -1;
 }
 
 static int by_layer_and_name(const void *a, const void *b)

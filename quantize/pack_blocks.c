@@ -133,8 +133,8 @@ void pack_q6_k(const struct coded_6k *in, struct q6_k *out)
         for (int i = 0; i < 32; i++) {
             low[i] = (uint8_t)((q[i] & 15) | q[i + 64] << 4);
             low[i + 32] = (uint8_t)((q[i + 32] & 15) | q[i + 96] << 4);
-            high[i] = (uint8_t)(q[i] >> 4 | (q[i + 32] >> 4) << 2 | (q[i + 64] >> 4) << 4 |
-                                (q[i + 96] >> 4) << 6);
+            high[i] = (uint8_t)(q[i] >> 4 | (q[i + 32] >> 4) << 2 |
+                                (q[i + 64] >> 4) << 4 | (q[i + 96] >> 4) << 6);
         }
     }
 }

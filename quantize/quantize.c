@@ -7,7 +7,8 @@
 
 #include <math.h>
 
-static rows_encoder *choose(const struct codec *codec, enum method method, bool has_importance)
+static rows_encoder *choose(const struct codec *codec, enum method method,
+                            bool has_importance)
 {
     switch (method) {
     case METHOD_PLAIN:
@@ -27,8 +28,8 @@ bool quantize_can(enum block_type type, enum method method)
     return choose(codec_find(type), method, false);
 }
 
-void quantize_rows(enum block_type type, enum method method, const float *x, size_t n_rows,
-                   size_t n_cols, const float *importance, void *out)
+void quantize_rows(enum block_type type, enum method method, const float *x,
+                   size_t n_rows, size_t n_cols, const float *importance, void *out)
 {
     rows_encoder *encode = choose(codec_find(type), method, importance != NULL);
     const struct rows_in in = {

@@ -15,7 +15,7 @@ enum method {
     METHOD_PLAIN,      /* the bits of llama.cpp's reference functions */
     METHOD_SEARCH,     /* weighted least-squares search for better scales, same layouts */
     METHOD_COMPENSATE, /* error feedback; needs second moments: not through quantize_rows() */
-    METHOD_GRID,       /* Q4_0 of weights trained on a 4-bit grid: see quantize_count_grid() */
+    METHOD_GRID, /* Q4_0 of weights trained on a 4-bit grid: see quantize_count_grid() */
 };
 
 /* True when quantize_rows() can produce `type` by `method`. */
@@ -26,8 +26,8 @@ bool quantize_can(enum block_type type, enum method method);
  * importance matrix. Runs in the calling thread; callers cut rows with parallel_for. The type
  * must be one quantize_can() accepts and n_cols a multiple of its block. Types F32, F16 and
  * BF16 convert. Source of the plain arithmetic: docs/rounding.md. */
-void quantize_rows(enum block_type type, enum method method, const float *x, size_t n_rows,
-                   size_t n_cols, const float *importance, void *out);
+void quantize_rows(enum block_type type, enum method method, const float *x,
+                   size_t n_rows, size_t n_cols, const float *importance, void *out);
 
 /* How many of the blocks of 32 lie on a 4-bit grid: there is a half d and codes -8 ... 7 such
  * that every d * code, rounded to the precision the block was stored in (bfloat16, half or
@@ -65,7 +65,8 @@ const struct mix *mix_at(size_t i);
  * to a short static text naming the rule. ERR_NOMEM. */
 MUST_CHECK enum status mix_apply(const struct mix *mix, const struct mix_facts *facts,
                                  const struct gguf_tensor *tensors, size_t n_tensors,
-                                 enum block_type *types, const char **why, struct error *err);
+                                 enum block_type *types, const char **why,
+                                 struct error *err);
 
 /* The fallback for a row length that is not a multiple of the type's block. */
 enum block_type mix_fallback(enum block_type type, uint64_t n_cols);

@@ -35,7 +35,8 @@ static float largest(const float scales[16])
     return top;
 }
 
-static void code_super(const struct encoders *encode, struct tile *tile, struct coded_6k *out)
+static void code_super(const struct encoders *encode, struct tile *tile,
+                       struct coded_6k *out)
 {
     const struct codes codes = {.n = 16, .lo = -32, .hi = 31};
 
@@ -70,7 +71,8 @@ void round_6k(const struct rows_in *in, void *out)
     struct tile tile;
 
     for (size_t s = 0; s < n_supers; s++) {
-        const float *importance = in->importance ? in->importance + 256 * s % in->n_cols : NULL;
+        const float *importance =
+            in->importance ? in->importance + 256 * s % in->n_cols : NULL;
         struct coded_6k coded;
         struct q6_k block;
 

@@ -10,10 +10,14 @@
 
 #include <math.h>
 
-static const struct ladder plain_q4 = {.top = 15, .first = -1.0f, .step = 0.1f, .n_steps = 20};
-static const struct ladder plain_q5 = {.top = 31, .first = -0.5f, .step = 0.1f, .n_steps = 15};
-static const struct ladder fine_q4 = {.top = 15, .first = -0.9f, .step = 0.05f, .n_steps = 36};
-static const struct ladder fine_q5 = {.top = 31, .first = -0.9f, .step = 0.05f, .n_steps = 36};
+static const struct ladder plain_q4 = {
+    .top = 15, .first = -1.0f, .step = 0.1f, .n_steps = 20};
+static const struct ladder plain_q5 = {
+    .top = 31, .first = -0.5f, .step = 0.1f, .n_steps = 15};
+static const struct ladder fine_q4 = {
+    .top = 15, .first = -0.9f, .step = 0.05f, .n_steps = 36};
+static const struct ladder fine_q5 = {
+    .top = 31, .first = -0.9f, .step = 0.05f, .n_steps = 36};
 
 /* w = rms of the sub-block + |x|. */
 static void weigh_plain(struct tile *tile)
@@ -75,8 +79,8 @@ static uint16_t spread_plain(const float *values, uint8_t codes[8])
 }
 
 /* Codes against the stored scales; a sub-block whose scale is zero keeps the search's. */
-static void finish(const struct rows_in *in, struct tile *tile, struct coded_k *supers, int n,
-                   void **out)
+static void finish(const struct rows_in *in, struct tile *tile, struct coded_k *supers,
+                   int n, void **out)
 {
     const struct codes codes = {.n = 32, .lo = 0, .hi = in->type == TYPE_Q4_K ? 15 : 31};
 
@@ -120,7 +124,8 @@ void round_k_weighted(const struct rows_in *in, void *out)
             const float *w = sums + 8 * s;
 
             supers[s].d = f16_from_f32(super_fit(tile.scale + 8 * s, w, supers[s].sc));
-            supers[s].dmin = f16_from_f32(super_fit(tile.offset + 8 * s, w, supers[s].mn));
+            supers[s].dmin =
+                f16_from_f32(super_fit(tile.offset + 8 * s, w, supers[s].mn));
         }
         finish(in, &tile, supers, n, &out);
     }

@@ -11,7 +11,8 @@
 
 enum { BATCH = 64 }; /* blocks coded, then packed: 4 KB, which stays in the first cache */
 
-static void code_blocks(const struct rows_in *in, const float *x, struct coded *out, size_t n)
+static void code_blocks(const struct rows_in *in, const float *x, struct coded *out,
+                        size_t n)
 {
     switch (in->type) {
     case TYPE_Q4_0:
@@ -56,8 +57,8 @@ static float mean_square(const float *x, size_t n)
 }
 
 /* w = importance * sqrt(variance + x^2), the weights of every search with importance. */
-static void put_block(struct tile *tile, int lane, const float *x, const float *importance,
-                      float variance)
+static void put_block(struct tile *tile, int lane, const float *x,
+                      const float *importance, float variance)
 {
     tile_put(tile->x, lane, x, 32);
     for (int i = 0; i < 32; i++)
@@ -66,8 +67,10 @@ static void put_block(struct tile *tile, int lane, const float *x, const float *
 
 static void search_tile(const struct rows_in *in, struct tile *tile)
 {
-    static const struct ladder q4_1 = {.top = 15, .first = -0.9f, .step = 0.05f, .n_steps = 36};
-    static const struct ladder q5_1 = {.top = 31, .first = -0.9f, .step = 0.05f, .n_steps = 36};
+    static const struct ladder q4_1 = {
+        .top = 15, .first = -0.9f, .step = 0.05f, .n_steps = 36};
+    static const struct ladder q5_1 = {
+        .top = 31, .first = -0.9f, .step = 0.05f, .n_steps = 36};
 
     switch (in->type) {
     case TYPE_Q4_0:

@@ -16,7 +16,7 @@ enum { SEARCH_MAX = 32 }; /* candidates at once */
 struct search {
     const struct encoders *encode;
     struct codes codes;
-    float floor;      /* least importance of a column, so that no weight counts for nothing */
+    float floor; /* least importance of a column, so that no weight counts for nothing */
     struct tile tile; /* x and w */
 
     /* The best so far, by lane, and which candidate of the last search_try() it is; -1: none

@@ -26,7 +26,8 @@ static struct candidate stored(const struct coded_6k *super, int step)
 }
 
 /* The signed scale of largest magnitude goes to the negative end of the codes. */
-static void spread(const float scales[16], const float weights[16], struct coded_6k *super)
+static void spread(const float scales[16], const float weights[16],
+                   struct coded_6k *super)
 {
     float top = 0.0f, least = INFINITY, best = 0.0f;
 
@@ -81,7 +82,8 @@ static float search_near(struct search *s, struct coded_6k *super)
     search_try(s, list, 2 * REACH + 1);
     for (int g = 0; g < 16; g++)
         if (s->which[g] >= 0)
-            super->sc[g] = (int8_t)clamp_code((float)(super->sc[g] + s->which[g] - REACH));
+            super->sc[g] =
+                (int8_t)clamp_code((float)(super->sc[g] + s->which[g] - REACH));
     return total(s);
 }
 
@@ -147,7 +149,8 @@ void search_6k(const struct rows_in *in, void *out)
 
     round_6k(in, out);
     for (size_t b = 0; b < n_supers; b++, at += sizeof(struct q6_k)) {
-        const float *importance = in->importance ? in->importance + 256 * b % in->n_cols : NULL;
+        const float *importance =
+            in->importance ? in->importance + 256 * b % in->n_cols : NULL;
         struct q6_k block;
 
         for (int g = 0; g < 16; g++)

@@ -37,7 +37,8 @@ static uint16_t spread(const float values[8], const float weights[8], uint8_t co
         }
     }
     for (int g = 0; g < 8; g++)
-        codes[g] = (uint8_t)(best > 0.0f ? clamp_code(nearbyintf(values[g] / best)) : 0.0f);
+        codes[g] =
+            (uint8_t)(best > 0.0f ? clamp_code(nearbyintf(values[g] / best)) : 0.0f);
     return f16_from_f32(best);
 }
 
@@ -176,12 +177,13 @@ static void unpack_scales(const uint8_t *block, struct coded_k *super)
 {
     super->d = load_u16(block);
     super->dmin = load_u16(block + 2);
-    k_scales_unpack(block + 4, super->sc, super->mn); /* d, dmin, scales: Q4_K and Q5_K alike */
+    k_scales_unpack(block + 4, super->sc,
+                    super->mn); /* d, dmin, scales: Q4_K and Q5_K alike */
 }
 
 /* The loss of n super-blocks of plain rounding; the second repeats the first when n is 1. */
-static void judge_plain(const struct rows_in *in, struct search *s, const uint8_t *blocks, int n,
-                        float loss[2])
+static void judge_plain(const struct rows_in *in, struct search *s, const uint8_t *blocks,
+                        int n, float loss[2])
 {
     const size_t bytes = block_type_info(in->type)->bytes;
     struct coded_k plain[2];

@@ -10,10 +10,10 @@
  * where that is beyond the range of the codes it is clipped. m grows by a constant factor, far
  * only where columns differ in importance: then the extremum may be worth giving up. */
 struct trials {
-    int lo, hi;         /* codes */
-    float against;      /* the first m towards the negative end; 0: that sign is not tried */
-    float along;        /* the first m towards the positive end */
-    float growth;       /* from one m to the next */
+    int lo, hi;    /* codes */
+    float against; /* the first m towards the negative end; 0: that sign is not tried */
+    float along;   /* the first m towards the positive end */
+    float growth;  /* from one m to the next */
     int n, n_important; /* how many m, of each sign; at most SEARCH_MAX / 2 */
 };
 
@@ -66,11 +66,13 @@ static void try_plain(struct search *s, const struct run *run, bool has_minimum)
 }
 
 /* Pack the best; a block of scale 0 stays as plain rounding left it. */
-static void pack_run(struct search *s, enum block_type type, const struct run *run, int bias)
+static void pack_run(struct search *s, enum block_type type, const struct run *run,
+                     int bias)
 {
     search_code(s, &s->best);
     for (int lane = 0; lane < run->n; lane++) {
-        struct coded coded = {.scale = s->best.scale[lane], .offset = s->best.offset[lane]};
+        struct coded coded = {.scale = s->best.scale[lane],
+                              .offset = s->best.offset[lane]};
 
         if (coded.scale == 0.0f)
             continue;
@@ -117,7 +119,8 @@ static void try_around(struct search *s)
     search_try(s, list, N);
 }
 
-static void search_signed_run(struct search *s, enum block_type type, const struct run *run)
+static void search_signed_run(struct search *s, enum block_type type,
+                              const struct run *run)
 {
     const struct trials *trials = trials_of(type);
     const int count = run->importance ? trials->n_important : trials->n;
@@ -142,7 +145,8 @@ static void search_signed_run(struct search *s, enum block_type type, const stru
 
 /* ---- scale and minimum ---- */
 
-static void search_affine_run(struct search *s, enum block_type type, const struct run *run)
+static void search_affine_run(struct search *s, enum block_type type,
+                              const struct run *run)
 {
     const struct ladder ladder = {
         .top = s->codes.hi, .first = -1.0f, .step = 0.05f, .n_steps = 40};
@@ -166,7 +170,8 @@ static void search_affine_run(struct search *s, enum block_type type, const stru
 
 /* Round plainly, then improve sixteen blocks at a time. */
 static void search_rows(const struct rows_in *in, struct search *s, uint8_t *out,
-                        void (*improve)(struct search *, enum block_type, const struct run *))
+                        void (*improve)(struct search *, enum block_type,
+                                        const struct run *))
 {
     const struct codec *codec = codec_find(in->type);
     const size_t block_bytes = block_type_info(in->type)->bytes;

@@ -20,7 +20,8 @@ static void put(const struct super_walk *walk, struct tile *tile, size_t super, 
     for (int g = 0; g < 8; g++) {
         tile_put(tile->x, lane + g, x + 32 * g, 32);
         if (walk->in->importance)
-            tile_put(tile->w, lane + g, walk->in->importance + column + 32 * (size_t)g, 32);
+            tile_put(tile->w, lane + g, walk->in->importance + column + 32 * (size_t)g,
+                     32);
     }
 }
 
@@ -80,7 +81,8 @@ static float best_inverse(const float *x, const float *w, float top)
 }
 
 /* One pass of coordinate descent over the codes; true when one changed. */
-static bool improve(const float *x, const float *w, uint8_t codes[8], float *xl, float *ll)
+static bool improve(const float *x, const float *w, uint8_t codes[8], float *xl,
+                    float *ll)
 {
     bool changed = false;
 

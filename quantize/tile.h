@@ -32,7 +32,8 @@ static inline void tile_put(float (*rows)[TILE_LANES], int lane, const float *x,
 }
 
 /* Take n codes, plus `bias`, out of a lane. */
-static inline void tile_take(const struct tile *tile, int lane, int bias, uint8_t *q, int n)
+static inline void tile_take(const struct tile *tile, int lane, int bias, uint8_t *q,
+                             int n)
 {
     for (int i = 0; i < n; i++)
         q[i] = (uint8_t)(tile->q[i][lane] + bias);

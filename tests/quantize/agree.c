@@ -28,7 +28,8 @@ static bool same_arrays(const struct encoders *fast)
 }
 
 static bool same_blocks(void (*want)(const float *, struct coded *, size_t, int),
-                        void (*got)(const float *, struct coded *, size_t, int), int levels)
+                        void (*got)(const float *, struct coded *, size_t, int),
+                        int levels)
 {
     static struct coded a[BLOCKS], b[BLOCKS];
 
@@ -79,7 +80,8 @@ static bool same_symmetric(const struct encoders *fast, int n, int half)
 
 static bool same_asymmetric(const struct encoders *fast, int top)
 {
-    const struct ladder ladder = {.top = top, .first = -0.9f, .step = 0.05f, .n_steps = 36};
+    const struct ladder ladder = {
+        .top = top, .first = -0.9f, .step = 0.05f, .n_steps = 36};
 
     for (int t = 0; t < TILES; t++) {
         struct tile a = tile_at(t), b = a;
@@ -120,7 +122,8 @@ static bool same_judgement(const struct encoders *fast, struct codes codes)
         encode_scalar.requantize(&a, &codes);
         fast->requantize(&b, &codes);
         if (memcmp(loss[0], loss[1], sizeof(loss[0])) != 0 ||
-            memcmp(&fit[0], &fit[1], sizeof(fit[0])) != 0 || memcmp(&a, &b, sizeof(a)) != 0)
+            memcmp(&fit[0], &fit[1], sizeof(fit[0])) != 0 ||
+            memcmp(&a, &b, sizeof(a)) != 0)
             return false;
     }
     return true;

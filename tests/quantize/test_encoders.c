@@ -11,7 +11,8 @@ Test(encoders, every_table_of_this_machine_agrees_with_scalar)
         const struct encoders *fast = encoders_at((enum cpu_level)level);
         const char *differs = fast ? tables_disagree(fast) : NULL;
 
-        cr_expect_null(differs, "%s: %s differs from scalar", fast ? fast->name : "", differs);
+        cr_expect_null(differs, "%s: %s differs from scalar", fast ? fast->name : "",
+                       differs);
     }
 }
 

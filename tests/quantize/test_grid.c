@@ -39,8 +39,9 @@ static void open_vectors(void)
 {
     struct error err = {0};
 
-    cr_assert_eq(safetensors_open(CARAT_DATA "/vectors/quant/grid.safetensors", &vectors, &err),
-                 OK, "%s", err.text);
+    cr_assert_eq(
+        safetensors_open(CARAT_DATA "/vectors/quant/grid.safetensors", &vectors, &err),
+        OK, "%s", err.text);
     read_bf16("weights", weights, N);
     read_bf16("scales", scales, BLOCKS);
     read_bf16("embedding", embedding, OFF_ROWS * COLS);
@@ -138,11 +139,13 @@ Test(grid, any_extremum_code_is_found_in_any_precision)
 
     for (int top = -8; top <= 7; top++) {
         for (int precision = 0; precision < 3; precision++) {
-            float x[32], d = f32_from_f16(f16_from_f32(0.011f + 0.013f * fixture_uniform(&seed)));
+            float x[32],
+                d = f32_from_f16(f16_from_f32(0.011f + 0.013f * fixture_uniform(&seed)));
             int limit = abs(top);
 
             for (int i = 0; i < 32; i++) {
-                int code = (int)(fixture_random(&seed) % (unsigned)(2 * limit + 1)) - limit;
+                int code =
+                    (int)(fixture_random(&seed) % (unsigned)(2 * limit + 1)) - limit;
                 code = code > 7 ? 7 : code;
                 x[i] = d * (float)(i == 3 ? top : code);
                 if (precision == 0)

@@ -70,10 +70,11 @@ static void expect_types(const struct model *m, int i, const struct gguf_tensor 
     const char *why[MAX_TENSORS];
     struct error err = {0};
 
-    cr_assert_eq(mix_apply(mix_find(names[i]), &m->facts, tensors, m->n, types, why, &err), OK);
+    cr_assert_eq(
+        mix_apply(mix_find(names[i]), &m->facts, tensors, m->n, types, why, &err), OK);
     for (size_t t = 0; t < m->n; t++)
-        cr_expect_str_eq(block_type_name(types[t]), m->want[order[t]][i], "%s %s: %s (%s)",
-                         m->name, names[i], tensors[t].name, why[t]);
+        cr_expect_str_eq(block_type_name(types[t]), m->want[order[t]][i],
+                         "%s %s: %s (%s)", m->name, names[i], tensors[t].name, why[t]);
 }
 
 static FILE *open_types(void)

@@ -22,15 +22,15 @@ static void read_tensor(const char *name, void *out, size_t n_bytes)
     struct error err = {0};
 
     cr_assert(t && t->n_bytes == n_bytes, "%s", name);
-    cr_assert_eq(file_read(safetensors_file(vectors), t->offset, out, n_bytes, &err), OK, "%s",
-                 err.text);
+    cr_assert_eq(file_read(safetensors_file(vectors), t->offset, out, n_bytes, &err), OK,
+                 "%s", err.text);
 }
 
 static void open_vectors(void)
 {
     struct error err = {0};
-    enum status st =
-        safetensors_open(CARAT_DATA "/vectors/quant/quantize.safetensors", &vectors, &err);
+    enum status st = safetensors_open(CARAT_DATA "/vectors/quant/quantize.safetensors",
+                                      &vectors, &err);
 
     cr_assert_eq(st, OK, "%s", err.text);
     read_tensor("x", x, sizeof(x));
@@ -61,8 +61,8 @@ static void expect_rows(enum block_type type, const char *prefix, const float *w
     read_tensor(name, want, ROWS * row_bytes);
     quantize_rows(type, METHOD_PLAIN, x, ROWS, COLS, weights, got);
     for (size_t r = 0; r < ROWS; r++)
-        cr_expect_arr_eq(got + r * row_bytes, want + r * row_bytes, row_bytes, "%s: row %zu",
-                         name, r);
+        cr_expect_arr_eq(got + r * row_bytes, want + r * row_bytes, row_bytes,
+                         "%s: row %zu", name, r);
 }
 
 Test(rounding, plain_rows_have_the_bytes_of_ggml)
@@ -92,7 +92,8 @@ Test(rounding, the_bytes_of_a_row_do_not_depend_on_its_neighbours)
 
         quantize_rows(types[t], METHOD_PLAIN, x, ROWS, COLS, importance, whole);
         for (size_t r = 0; r < ROWS; r++) {
-            quantize_rows(types[t], METHOD_PLAIN, x + r * COLS, 1, COLS, importance, alone);
+            quantize_rows(types[t], METHOD_PLAIN, x + r * COLS, 1, COLS, importance,
+                          alone);
             cr_expect_arr_eq(alone, whole + r * row_bytes, row_bytes, "%s: row %zu",
                              block_type_name(types[t]), r);
         }

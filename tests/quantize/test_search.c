@@ -13,7 +13,8 @@ enum { ROWS = 24, COLS = 768, WEIGHTS = ROWS * COLS };
 static float x[WEIGHTS], importance[COLS];
 
 static const enum block_type types[] = {
-    TYPE_Q8_0, TYPE_Q4_0, TYPE_Q4_1, TYPE_Q5_0, TYPE_Q5_1, TYPE_Q4_K, TYPE_Q5_K, TYPE_Q6_K,
+    TYPE_Q8_0, TYPE_Q4_0, TYPE_Q4_1, TYPE_Q5_0,
+    TYPE_Q5_1, TYPE_Q4_K, TYPE_Q5_K, TYPE_Q6_K,
 };
 
 enum { N_TYPES = sizeof(types) / sizeof(types[0]) };
@@ -32,8 +33,8 @@ static void fill(void)
 TestSuite(search, .init = fill);
 
 /* The weighted squared error of each block of `n` weights. */
-static void losses(enum block_type type, enum method method, const float *weights, double *loss,
-                   size_t n)
+static void losses(enum block_type type, enum method method, const float *weights,
+                   double *loss, size_t n)
 {
     static uint8_t blocks[WEIGHTS * 2];
     static float back[WEIGHTS];
@@ -113,7 +114,8 @@ Test(search, the_bytes_of_a_row_do_not_depend_on_its_neighbours)
 
         quantize_rows(types[t], METHOD_SEARCH, x, ROWS, COLS, importance, whole);
         for (size_t r = 0; r < ROWS; r++) {
-            quantize_rows(types[t], METHOD_SEARCH, x + r * COLS, 1, COLS, importance, alone);
+            quantize_rows(types[t], METHOD_SEARCH, x + r * COLS, 1, COLS, importance,
+                          alone);
             cr_expect_arr_eq(alone, whole + r * row_bytes, row_bytes, "%s: row %zu",
                              block_type_name(types[t]), r);
         }
@@ -142,7 +144,8 @@ Test(search, half_round_is_the_round_trip_through_a_half)
         float low = f32_from_f16((uint16_t)h), high = f32_from_f16((uint16_t)(h + 1));
         float middle = low + 0.5f * (high - low);
         const float tries[] = {
-            low, nextafterf(low, 1e9f), nextafterf(middle, 0.0f), middle, nextafterf(middle, 1e9f),
+            low,    nextafterf(low, 1e9f),    nextafterf(middle, 0.0f),
+            middle, nextafterf(middle, 1e9f),
         };
 
         for (size_t i = 0; i < sizeof(tries) / sizeof(tries[0]) && h < 0x7bff; i++) {
