@@ -45,11 +45,31 @@ void quantize_rows(enum block_type type, enum method method, const float *x,
     encode(&in, out);
 }
 
+/* True when none of n values is infinite or NaN; without a branch, so that it vectorizes. */
+static bool are_finite(const float *x, size_t n)
+{
+    const uint32_t exponent = 0x7f800000;
+    uint32_t bad = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof(bits));
+        bad |= (bits & exponent) == exponent;
+    }
+    return bad == 0;
+}
+
 bool quantize_all_finite(const float *x, size_t n, size_t *at)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (isfinite(x[i]))
+    enum { RUN = 1024 };
+
+    for (size_t i = 0; i < n; i += RUN) {
+        size_t count = n - i < RUN ? n - i : RUN;
+
+        if (are_finite(x + i, count))
             continue;
+        while (isfinite(x[i]))
+            i++;
         *at = i;
         return false;
     }
