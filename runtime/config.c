@@ -12,62 +12,6 @@
 enum { MAX_LAYERS = 1024, MAX_WIDTH = 1 << 20, MAX_HEADS = 4096, MAX_HEAD = 512 };
 enum { MAX_WINDOW = 1 << 30 };
 
-static const struct family families[] = {
-    {.architecture = "gemma4",
-     .has_qk_norm = true,
-     .has_value_norm = true,
-     .has_keys_for_values = true,
-     .has_layer_scale = true,
-     .has_partial_rope = true,
-     .is_causal = true,
-     .unit_scores = true,
-     .has_placeholders = true,
-     .rope_base_local = 10000.0f,
-     .ple = PLE_TABLE},
-    {.architecture = "gemma4-assistant",
-     .has_qk_norm = true,
-     .has_value_norm = true,
-     .has_layer_scale = true,
-     .has_partial_rope = true,
-     .is_causal = true,
-     .is_drafter = true,
-     .unit_scores = true,
-     .rope_base_local = 10000.0f},
-    {.architecture = "diffusion-gemma",
-     .has_qk_norm = true,
-     .has_value_norm = true,
-     .has_keys_for_values = true,
-     .has_layer_scale = true,
-     .has_partial_rope = true,
-     .is_causal = true,
-     .is_denoiser = true,
-     .unit_scores = true,
-     .has_placeholders = true,
-     .rope_base_local = 10000.0f},
-    {.architecture = "embedding-gemma2",
-     .has_qk_norm = true,
-     .has_value_norm = true,
-     .has_layer_scale = true,
-     .unit_scores = true,
-     .has_placeholders = true,
-     .rope_base_local = 10000.0f,
-     .ple = PLE_CONTEXT},
-    {.architecture = "gemma3",
-     .has_qk_norm = true,
-     .is_causal = true,
-     .global_period = 6,
-     .wide_layers = 62,
-     .rope_base_local = 10000.0f},
-    {.architecture = "gemma-embedding",
-     .has_qk_norm = true,
-     .halves_window = true,
-     .global_period = 6,
-     .rope_base_local = 10000.0f},
-    {.architecture = "gemma2", .is_causal = true, .global_period = 2, .wide_layers = 46},
-};
-
-enum { N_FAMILIES = sizeof(families) / sizeof(families[0]) };
-
 /* The keys of one architecture, and where trouble is reported. */
 struct keys {
     const struct gguf_meta *meta;
@@ -152,32 +96,20 @@ static enum status optional_real(const struct keys *keys, const char *key, float
     return OK;
 }
 
-static const struct family *find_family(const char *architecture)
-{
-    for (size_t i = 0; i < N_FAMILIES; i++)
-        if (strcmp(families[i].architecture, architecture) == 0)
-            return &families[i];
-    return NULL;
-}
-
 static enum status read_family(struct config *c, struct keys *keys)
 {
     struct gguf_str architecture;
-    char known[200] = "";
-    size_t used = 0;
+    char known[FAMILY_LIST];
 
     if (!gguf_get_str(keys->meta, "general.architecture", &architecture))
         return fail(keys->err, ERR_CORRUPT, "general.architecture: the key is missing");
-    c->family = find_family(architecture.text);
+    c->family = family_find(architecture.text);
     keys->architecture = architecture.text;
     if (c->family)
         return OK;
-    for (size_t i = 0; i < N_FAMILIES; i++)
-        used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s",
-                                 i ? ", " : "", families[i].architecture);
     return fail(keys->err, ERR_UNSUPPORTED,
                 "architecture '%s' is not one this runtime runs (%s)", architecture.text,
-                known);
+                family_list(known));
 }
 
 static enum status read_widths(struct config *c, const struct keys *keys)

@@ -2,7 +2,7 @@
  * config.h - the hyper-parameters of a model, one struct of facts a layer
  *
  * Everything the forward pass must decide is decided here, from GGUF metadata: the pass itself
- * asks no model for its name. A new member of the family is a row in families[] of config.c.
+ * asks no model for its name. A new member of the family is a row in family.c.
  *
  * Sources: GGUF keys as llama.cpp 0.5.0 writes and reads them; docs/architecture.md.
  */
@@ -11,37 +11,9 @@
 
 #include "base/base.h"
 #include "formats/gguf/gguf.h"
+#include "runtime/family.h"
 
 enum { NO_LIMIT = INT32_MAX }; /* a reach that no text exceeds */
-
-enum ple_kind {
-    PLE_NONE,
-    PLE_TABLE,   /* projection of the embedding plus rows of a table (E2B, E4B) */
-    PLE_CONTEXT, /* projection only (EmbeddingGemma 2) */
-};
-
-/* What an architecture fixes without a key. */
-struct family {
-    const char *architecture; /* general.architecture, and the prefix of its keys */
-    bool has_qk_norm;
-    bool has_value_norm;
-    bool
-        has_keys_for_values; /* a global layer without attn_v takes its keys, before their norm */
-    bool has_layer_scale;
-    bool
-        has_partial_rope; /* global heads rotate by rope_freqs.weight, which must be there */
-    bool has_placeholders; /* ids of missing pictures read the padding row */
-    bool is_causal;
-    bool is_drafter;    /* reads the K and V of another model */
-    bool is_denoiser;   /* a second pass over a canvas, with scales of its own */
-    bool unit_scores;   /* scores are q . k, not divided by a root */
-    bool halves_window; /* the window key counts both sides of the query */
-    uint32_t
-        global_period; /* without a pattern key every n-th layer is global; 0: key needed */
-    uint32_t wide_layers;  /* this many layers: scores / sqrt(n_embd / n_heads) instead */
-    float rope_base_local; /* when the key is missing; 0: the base of the global layers */
-    enum ple_kind ple;     /* what a non-zero embedding_length_per_layer_input means */
-};
 
 enum rope_kind { ROPE_GLOBAL, ROPE_LOCAL, ROPE_KINDS };
 
