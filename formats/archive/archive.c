@@ -111,7 +111,7 @@ static enum status add_contents(struct archive *archive, const struct file *file
 enum status archive_add_file(struct archive *archive, const char *path, struct error *err)
 {
     struct file **files =
-        realloc(archive->files, (archive->n_files + 1) * sizeof(*files));
+        realloc(archive->files, (archive->n_files + 1) * sizeof(struct file *));
     int no = (int)archive->n_files;
     enum status st;
 

@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-static const char INDEX_NAME[] = "pytorch_model.bin.index.json";
+static const char index_name[] = "pytorch_model.bin.index.json";
 
 /* Looked for in this order when there is no index. */
 static const char *const single_names[] = {"pytorch_model.bin", "weights.npz"};
@@ -40,7 +40,7 @@ static enum status add_indexed(struct archive *archive, const char *folder,
 /* The first of our names that is in the folder; NULL when none is. The path is in the arena. */
 static const char *find_name(const char *folder, struct arena *arena, char **path)
 {
-    const char *names[1 + N_SINGLE] = {INDEX_NAME};
+    const char *names[1 + N_SINGLE] = {index_name};
 
     for (size_t i = 0; i < N_SINGLE; i++)
         names[1 + i] = single_names[i];
@@ -74,9 +74,9 @@ enum status archive_open_folder(const char *folder, struct archive **out,
     if (!archive)
         st = fail(err, ERR_NOMEM, "%s: no memory to open it", folder);
     else if (!name)
-        st = fail(err, ERR_USAGE, "%s: no weights: no %s, no %s", folder, INDEX_NAME,
+        st = fail(err, ERR_USAGE, "%s: no weights: no %s, no %s", folder, index_name,
                   single_names[0]);
-    else if (strcmp(name, INDEX_NAME) == 0)
+    else if (strcmp(name, index_name) == 0)
         st = add_indexed(archive, folder, path, err);
     else
         st = add_named(archive, folder, name, err);

@@ -91,7 +91,7 @@ static enum status put(struct machine *m, uint64_t i, struct error *err)
         return fail(err, ERR_CORRUPT, "pickle: memo number %" PRIu64, i);
     if (i >= m->memo_size) {
         size_t size = 2 * ((size_t)i + 128);
-        struct value **bigger = realloc(m->memo, size * sizeof(*bigger));
+        struct value **bigger = realloc(m->memo, size * sizeof(struct value *));
 
         if (!bigger)
             return fail(err, ERR_NOMEM, "no memory for the memo of a pickle");
@@ -344,7 +344,7 @@ enum status pickle_read(const uint8_t *bytes, size_t n, struct arena *arena,
         .bytes = bytes, .n = n, .arena = arena, .stack_size = STACK_FIRST};
     enum status st = OK;
 
-    m.stack = malloc(STACK_FIRST * sizeof(*m.stack));
+    m.stack = malloc(STACK_FIRST * sizeof(struct value *));
     if (!m.stack)
         return fail(err, ERR_NOMEM, "no memory for the stack of a pickle");
     while (st == OK && !m.is_over)

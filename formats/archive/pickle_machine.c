@@ -38,7 +38,7 @@ enum status machine_push(struct machine *m, struct value *value, struct error *e
                     STACK_MOST);
     if (m->n_stack == m->stack_size) {
         size_t size = 2 * m->stack_size;
-        struct value **bigger = realloc(m->stack, size * sizeof(*bigger));
+        struct value **bigger = realloc(m->stack, size * sizeof(struct value *));
 
         if (!bigger)
             return fail(err, ERR_NOMEM, "no memory for the stack of a pickle");
@@ -110,17 +110,17 @@ enum status machine_extend(struct machine *m, struct value *list, struct value *
 {
     if (list->n + n > list->capacity) {
         size_t capacity = 2 * (list->n + n);
-        struct value **bigger = arena_array(m->arena, capacity, sizeof(*bigger));
+        struct value **bigger = arena_array(m->arena, capacity, sizeof(struct value *));
 
         if (!bigger)
             return fail(err, ERR_NOMEM, "no memory for a list of a pickle");
         if (list->n > 0)
-            memcpy(bigger, list->items, list->n * sizeof(*bigger));
+            memcpy(bigger, list->items, list->n * sizeof(struct value *));
         list->items = bigger;
         list->capacity = capacity;
     }
     if (n > 0)
-        memcpy(list->items + list->n, items, n * sizeof(*items));
+        memcpy(list->items + list->n, items, n * sizeof(struct value *));
     list->n += n;
     return OK;
 }

@@ -19,9 +19,9 @@ enum {
     FLAG_ENCRYPTED = 1,
 };
 
-static const uint32_t END_MAGIC = 0x06054b50, END64_MAGIC = 0x06064b50,
-                      LOCATOR_MAGIC = 0x07064b50, CENTRAL_MAGIC = 0x02014b50,
-                      LOCAL_MAGIC = 0x04034b50;
+static const uint32_t end_magic = 0x06054b50, end64_magic = 0x06064b50,
+                      locator_magic = 0x07064b50, central_magic = 0x02014b50,
+                      local_magic = 0x04034b50;
 
 /* Where the directory lies. */
 struct directory {
@@ -31,7 +31,7 @@ struct directory {
 
 bool members_look_like_zip(const uint8_t *start, size_t n)
 {
-    return n >= 4 && (load_u32(start) == LOCAL_MAGIC || load_u32(start) == END_MAGIC);
+    return n >= 4 && (load_u32(start) == local_magic || load_u32(start) == end_magic);
 }
 
 /* ---- the end of the file ---- */
@@ -50,14 +50,14 @@ static enum status read_end64(const struct file *file, uint64_t end,
     if (st != OK)
         return st;
     at = load_u64(locator + 8);
-    if (load_u32(locator) != LOCATOR_MAGIC)
+    if (load_u32(locator) != locator_magic)
         return fail(err, ERR_CORRUPT, "zip: no zip64 locator");
     if (end < END64_BYTES || at > end - END64_BYTES)
         return fail(err, ERR_CORRUPT, "zip: the offset of its zip64 record is beyond it");
     st = file_read(file, at, record, sizeof(record), err);
     if (st != OK)
         return st;
-    if (load_u32(record) != END64_MAGIC)
+    if (load_u32(record) != end64_magic)
         return fail(err, ERR_CORRUPT, "zip: no zip64 end record");
     if (load_u32(record + 16) != 0 || load_u32(record + 20) != 0)
         return fail(err, ERR_UNSUPPORTED, "zip: spread over several disks");
@@ -117,7 +117,7 @@ static enum status find_directory(const struct file *file, struct directory *dir
     for (size_t i = n; i >= END_BYTES; i--) {
         const uint8_t *record = tail + i - END_BYTES;
 
-        if (load_u32(record) == END_MAGIC && load_u16(record + 20) == n - i) {
+        if (load_u32(record) == end_magic && load_u16(record + 20) == n - i) {
             st = use_end(file, record, size - n + (i - END_BYTES), dir, err);
             break;
         }
@@ -200,7 +200,7 @@ static enum status read_entry(struct members *members, const uint8_t *p, size_t 
     char *name;
     enum status st;
 
-    if (left < CENTRAL_BYTES || load_u32(p) != CENTRAL_MAGIC)
+    if (left < CENTRAL_BYTES || load_u32(p) != central_magic)
         return fail(err, ERR_CORRUPT, "zip: its directory is damaged");
     n_name = load_u16(p + 28);
     n_extra = load_u16(p + 30);
@@ -270,7 +270,7 @@ static enum status read_local(const struct file *file, const struct directory *d
     st = file_read(file, member->header, local, LOCAL_BYTES + n_name, err);
     if (st != OK)
         return st;
-    if (load_u32(local) != LOCAL_MAGIC)
+    if (load_u32(local) != local_magic)
         return fail(err, ERR_CORRUPT, "zip: %s: no header at its offset %" PRIu64,
                     member->name, member->header);
     if (load_u16(local + 26) != n_name ||
@@ -299,14 +299,15 @@ static int by_header(const void *a, const void *b)
 /* No two members may share bytes: that is how a small file claims to hold a large one. */
 static enum status check_apart(const struct members *members, struct error *err)
 {
-    const struct member **order = malloc((members->n ? members->n : 1) * sizeof(*order));
+    const struct member **order =
+        malloc((members->n ? members->n : 1) * sizeof(struct member *));
     enum status st = OK;
 
     if (!order)
         return fail(err, ERR_NOMEM, "no memory for the members of a zip");
     for (size_t i = 0; i < members->n; i++)
         order[i] = &members->list[i];
-    qsort(order, members->n, sizeof(*order), by_header);
+    qsort(order, members->n, sizeof(struct member *), by_header);
     for (size_t i = 1; i < members->n && st == OK; i++)
         if (order[i]->header < order[i - 1]->offset + order[i - 1]->packed)
             st = fail(err, ERR_CORRUPT, "zip: %s and %s overlap", order[i - 1]->name,

@@ -33,9 +33,9 @@ void decode_q2_k(const void *in, float *x, size_t n)
         memcpy(&block, p + b * sizeof(block), sizeof(block));
         d = f32_from_f16(block.d);
         dmin = f32_from_f16(block.dmin);
-        for (int s = 0; s < 16; s++, x += 16) {
+        for (size_t s = 0; s < 16; s++, x += 16) {
             const uint8_t *q = block.q + 32 * (s / 8) + 16 * (s % 2);
-            int shift = 2 * ((s / 2) % 4);
+            size_t shift = 2 * ((s / 2) % 4);
             float step = d * (float)(block.scales[s] & 15);
             float least = dmin * (float)(block.scales[s] >> 4);
 
@@ -45,7 +45,7 @@ void decode_q2_k(const void *in, float *x, size_t n)
     }
 }
 
-static int q3_k_scale(const uint8_t scales[12], int s)
+static int q3_k_scale(const uint8_t scales[12], size_t s)
 {
     int low = (scales[s % 8] >> (4 * (s / 8))) & 15;
     int high = (scales[8 + s % 4] >> (2 * (s / 4))) & 3;
@@ -63,10 +63,10 @@ void decode_q3_k(const void *in, float *x, size_t n)
 
         memcpy(&block, p + b * sizeof(block), sizeof(block));
         d = f32_from_f16(block.d);
-        for (int s = 0; s < 16; s++, x += 16) {
+        for (size_t s = 0; s < 16; s++, x += 16) {
             const uint8_t *q = block.q + 32 * (s / 8) + 16 * (s % 2);
             const uint8_t *h = block.h + 16 * (s % 2);
-            int shift = 2 * ((s / 2) % 4);
+            size_t shift = 2 * ((s / 2) % 4);
             float step = d * (float)q3_k_scale(block.scales, s);
 
             for (int i = 0; i < 16; i++) {
@@ -90,9 +90,9 @@ void decode_q4_k(const void *in, float *x, size_t n)
         d = f32_from_f16(block.d);
         dmin = f32_from_f16(block.dmin);
         k_scales_unpack(block.scales, sc, mn);
-        for (int s = 0; s < 8; s++, x += 32) {
+        for (size_t s = 0; s < 8; s++, x += 32) {
             const uint8_t *q = block.q + 32 * (s / 2);
-            int shift = 4 * (s % 2);
+            size_t shift = 4 * (s % 2);
             float step = d * (float)sc[s];
             float least = dmin * (float)mn[s];
 
@@ -115,9 +115,9 @@ void decode_q5_k(const void *in, float *x, size_t n)
         d = f32_from_f16(block.d);
         dmin = f32_from_f16(block.dmin);
         k_scales_unpack(block.scales, sc, mn);
-        for (int s = 0; s < 8; s++, x += 32) {
+        for (size_t s = 0; s < 8; s++, x += 32) {
             const uint8_t *q = block.q + 32 * (s / 2);
-            int shift = 4 * (s % 2);
+            size_t shift = 4 * (s % 2);
             float step = d * (float)sc[s];
             float least = dmin * (float)mn[s];
 
@@ -139,9 +139,9 @@ void decode_q6_k(const void *in, float *x, size_t n)
 
         memcpy(&block, p + b * sizeof(block), sizeof(block));
         d = f32_from_f16(block.d);
-        for (int s = 0; s < 16; s++, x += 16) {
+        for (size_t s = 0; s < 16; s++, x += 16) {
             /* Quarter t = 0 ... 3 of a half: nibbles of ql by t / 2, its bytes by t % 2. */
-            int t = (s / 2) % 4;
+            size_t t = (s / 2) % 4;
             const uint8_t *ql = block.ql + 64 * (s / 8) + 32 * (t % 2) + 16 * (s % 2);
             const uint8_t *qh = block.qh + 32 * (s / 8) + 16 * (s % 2);
             float step = d * (float)block.scales[s];
@@ -165,7 +165,7 @@ void decode_iq4_xs(const void *in, float *x, size_t n)
 
         memcpy(&block, p + b * sizeof(block), sizeof(block));
         d = f32_from_f16(block.d);
-        for (int s = 0; s < 8; s++, x += 32) {
+        for (size_t s = 0; s < 8; s++, x += 32) {
             const uint8_t *q = block.q + 16 * s;
             int low = (block.scales_l[s / 2] >> (4 * (s % 2))) & 15;
             int high = (block.scales_h >> (2 * s)) & 3;

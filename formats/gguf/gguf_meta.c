@@ -103,7 +103,7 @@ static bool reserve_one(struct gguf_meta *meta)
 
     if (meta->n_entries < meta->capacity)
         return true;
-    entries = realloc(meta->entries, capacity * sizeof(*entries));
+    entries = realloc(meta->entries, capacity * sizeof(struct gguf_entry *));
     if (!entries)
         return false;
     meta->entries = entries;
@@ -154,7 +154,8 @@ void gguf_unset(struct gguf_meta *meta, const char *key)
         return;
     gguf_entry_free(meta->entries[at]);
     after = meta->n_entries - (size_t)at - 1;
-    memmove(meta->entries + at, meta->entries + at + 1, after * sizeof(*meta->entries));
+    memmove(meta->entries + at, meta->entries + at + 1,
+            after * sizeof(struct gguf_entry *));
     meta->n_entries--;
     reindex(meta);
 }

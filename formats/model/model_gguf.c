@@ -9,7 +9,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-static const char LAZY_NAME[] = "per_layer_token_embd.weight";
+static const char lazy_name[] = "per_layer_token_embd.weight";
 
 struct gguf_model {
     struct gguf *gguf; /* owned */
@@ -64,7 +64,7 @@ static const struct model_ops ops = {
 /* The shard whose only tensor is the per-layer embedding table, or -1. */
 static int find_lazy_file(const struct gguf *gguf)
 {
-    const struct gguf_tensor *table = gguf_find(gguf, LAZY_NAME);
+    const struct gguf_tensor *table = gguf_find(gguf, lazy_name);
 
     if (!table)
         return -1;

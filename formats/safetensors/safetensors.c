@@ -6,7 +6,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-static const uint64_t HEADER_MOST = 100000000; /* the format's limit */
+static const uint64_t header_most = 100000000; /* the format's limit */
 
 enum { LENGTH_BYTES = 8, SNIFF_BYTES = 24 };
 
@@ -31,9 +31,9 @@ static enum status bad_length(uint64_t length, uint64_t size, const uint8_t *sta
     for (size_t i = 0; i < sizeof(strangers) / sizeof(strangers[0]); i++)
         if (n >= strangers[i].n && memcmp(start, strangers[i].start, strangers[i].n) == 0)
             return fail(err, ERR_CORRUPT, "%s", strangers[i].says);
-    if (length > HEADER_MOST)
+    if (length > header_most)
         return fail(err, ERR_CORRUPT, "header length %" PRIu64 " is above %" PRIu64,
-                    length, HEADER_MOST);
+                    length, header_most);
     return fail(err, ERR_CORRUPT,
                 "header length %" PRIu64 " does not fit the file size %" PRIu64, length,
                 size);
@@ -161,7 +161,7 @@ static enum status read_length(const uint8_t *start, size_t n_start, uint64_t si
                     "a file of %" PRIu64 " bytes; 8 bytes needed for the header length",
                     size);
     length = load_u64(start);
-    if (length > HEADER_MOST || length > size - LENGTH_BYTES)
+    if (length > header_most || length > size - LENGTH_BYTES)
         return bad_length(length, size, start, n_start, err);
     if (length == 0)
         return fail(err, ERR_CORRUPT, "the header is empty");

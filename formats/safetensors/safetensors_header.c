@@ -267,7 +267,8 @@ static enum status read_metadata(struct header *head, struct error *err)
         return fail(err, ERR_CORRUPT, "__metadata__ stands twice");
     head->st->has_metadata = true;
     event = json_scan_next(&head->scanner);
-    if (event == SCAN_NULL) /* MLX writes so when there is none; the reference reader takes it */
+    if (event ==
+        SCAN_NULL) /* MLX writes so when there is none; the reference reader takes it */
         return OK;
     if (event != SCAN_OBJECT_BEGIN)
         return unexpected(head, event, "__metadata__", "an object", err);

@@ -11,8 +11,8 @@
 
 enum { COMPARE_BYTES = 1 << 20 };
 
-static const char INDEX_NAME[] = "model.safetensors.index.json";
-static const char SINGLE_NAME[] = "model.safetensors";
+static const char index_name[] = "model.safetensors.index.json";
+static const char single_name[] = "model.safetensors";
 
 struct shards {
     struct safetensors **files; /* owned */
@@ -68,7 +68,7 @@ static enum status listing_read(const char *folder, struct listing *listing,
     if (!dir)
         return fail(err, ERR_USAGE, "%s: %s", folder, strerror(errno));
     while (st == OK && (found = readdir(dir)) != NULL) {
-        bool counts = strcmp(found->d_name, INDEX_NAME) == 0 ||
+        bool counts = strcmp(found->d_name, index_name) == 0 ||
                       (found->d_name[0] != '.' && ends_in(found->d_name, ".safetensors"));
 
         if (counts && !listing_add(listing, found->d_name))
@@ -98,7 +98,8 @@ static void listing_free(struct listing *listing)
 
 static enum status open_one(struct shards *set, const char *path, struct error *err)
 {
-    struct safetensors **files = realloc(set->files, (set->n_files + 1) * sizeof(*files));
+    struct safetensors **files =
+        realloc(set->files, (set->n_files + 1) * sizeof(struct safetensors *));
     enum status st;
 
     if (!files)
@@ -253,7 +254,7 @@ static enum status open_indexed(struct shards *set, const char *folder, struct e
 {
     struct weightmap index = {0};
     struct arena arena = {0};
-    char *path = arena_printf(&arena, "%s/%s", folder, INDEX_NAME);
+    char *path = arena_printf(&arena, "%s/%s", folder, index_name);
     enum status st;
 
     if (!path)
@@ -277,12 +278,12 @@ static enum status open_indexed(struct shards *set, const char *folder, struct e
 static enum status open_listed(struct shards *set, const char *folder,
                                const struct listing *listing, struct error *err)
 {
-    const char *single = SINGLE_NAME;
+    const char *single = single_name;
     const char **names = listing->names;
     size_t n = 0;
     enum status st;
 
-    if (listing_has(listing, SINGLE_NAME)) {
+    if (listing_has(listing, single_name)) {
         st = open_names(set, folder, &single, 1, err);
         return st == OK ? gather(set, err) : st;
     }
@@ -294,7 +295,7 @@ static enum status open_listed(struct shards *set, const char *folder,
     if (n == 0)
         return fail(err, ERR_USAGE,
                     "%s: no weights: no %s, no %s, and %zu other .safetensors files",
-                    folder, INDEX_NAME, SINGLE_NAME, listing->n);
+                    folder, index_name, single_name, listing->n);
     st = open_names(set, folder, names, n, err);
     return st == OK ? gather(set, err) : st;
 }
@@ -308,7 +309,7 @@ enum status shards_open(const char *folder, struct shards **out, struct error *e
     if (!set)
         return fail(err, ERR_NOMEM, "%s: no memory to open it", folder);
     st = listing_read(folder, &listing, err);
-    if (st == OK && listing_has(&listing, INDEX_NAME))
+    if (st == OK && listing_has(&listing, index_name))
         st = open_indexed(set, folder, err);
     else if (st == OK)
         st = open_listed(set, folder, &listing, err);

@@ -7,7 +7,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-static const char SUMS[] = ".in_sum2", COUNTS[] = ".counts";
+static const char sums_suffix[] = ".in_sum2", counts_suffix[] = ".counts";
 
 enum { ALIGNMENT = 32, NAME_BYTES = 80 };
 
@@ -37,12 +37,13 @@ static enum status read_entry(const struct gguf *gguf, const struct gguf_tensor 
                               struct stats *stats, struct error *err)
 {
     struct stats_entry *entry = &stats->entries[stats->n_entries];
-    const size_t n_name = strlen(sums->name) - strlen(SUMS);
+    const size_t n_name = strlen(sums->name) - strlen(sums_suffix);
     char counts_name[NAME_BYTES];
     const struct gguf_tensor *counts;
     enum status st;
 
-    snprintf(counts_name, sizeof(counts_name), "%.*s%s", (int)n_name, sums->name, COUNTS);
+    snprintf(counts_name, sizeof(counts_name), "%.*s%s", (int)n_name, sums->name,
+             counts_suffix);
     counts = gguf_find(gguf, counts_name);
     entry->name = arena_strndup(&stats->arena, sums->name, n_name);
     entry->n_cols = sums->ne[0];
@@ -75,11 +76,12 @@ static enum status read_entries(const struct gguf *gguf, struct stats *stats,
         const struct gguf_tensor *t = gguf_at(gguf, i);
         size_t n = strlen(t->name);
 
-        if (n > strlen(SUMS) && strcmp(t->name + n - strlen(SUMS), SUMS) == 0)
+        if (n > strlen(sums_suffix) &&
+            strcmp(t->name + n - strlen(sums_suffix), sums_suffix) == 0)
             st = read_entry(gguf, t, stats, err);
     }
     if (st == OK && stats->n_entries == 0)
-        return fail(err, ERR_CORRUPT, "no entry: no tensor is named *%s", SUMS);
+        return fail(err, ERR_CORRUPT, "no entry: no tensor is named *%s", sums_suffix);
     return st;
 }
 
@@ -157,8 +159,8 @@ static enum status make_tensors(const struct stats *stats, struct arena *arena,
         const uint64_t n_counts = entry->is_flat ? 1 : entry->n_mats;
         /* A flat entry has one count, so it is one matrix here whatever shape it took on. */
         const uint64_t n_cols = entry->n_cols * entry->n_mats / n_counts;
-        char *sums = arena_printf(arena, "%s%s", entry->name, SUMS);
-        char *counts = arena_printf(arena, "%s%s", entry->name, COUNTS);
+        char *sums = arena_printf(arena, "%s%s", entry->name, sums_suffix);
+        char *counts = arena_printf(arena, "%s%s", entry->name, counts_suffix);
 
         if (!sums || !counts)
             return fail(err, ERR_NOMEM, "%s: no memory to write it", entry->name);
