@@ -47,10 +47,10 @@ const struct chat_template *chat_template_named(const struct chat_templates *tem
 void chat_templates_free(struct chat_templates *templates); /* leaves = {0} */
 
 struct chat_options {
-    json_t *tools;        /* array of function descriptions, or NULL; borrowed */
-    json_t *extra;        /* object: further variables for the template, or NULL; borrowed */
-    bool thinking;        /* enable_thinking */
-    bool answer_next;     /* add_generation_prompt */
+    json_t *tools;    /* array of function descriptions, or NULL; borrowed */
+    json_t *extra;    /* object: further variables for the template, or NULL; borrowed */
+    bool thinking;    /* enable_thinking */
+    bool answer_next; /* add_generation_prompt */
 };
 
 /* Turn `messages` (an array of {role, content, ...}) into text with the template in a model's

@@ -23,7 +23,8 @@ static const char gemma4_turns[] =
     "{{ '<turn|>\n' }}"
     "{%- endif -%}"
     "{%- for message in (messages[1:] if has_system else messages) -%}"
-    "{{ '<|turn>' ~ ('model' if message['role'] == 'assistant' else message['role']) ~ '\n' }}"
+    "{{ '<|turn>' ~ ('model' if message['role'] == 'assistant' else message['role']) ~ "
+    "'\n' }}"
     "{%- if message['content'] is string -%}{{ message['content'] | trim }}"
     "{%- else -%}{%- for part in message['content'] -%}"
     "{{ part.text | trim if part.type == 'text' else '<|' ~ part.type ~ '|>' }}"
@@ -37,7 +38,8 @@ static const char gemma3_turns[] =
     "{{ bos_token }}"
     "{%- set has_system = messages and messages[0]['role'] in ['system', 'developer'] -%}"
     "{%- for message in (messages[1:] if has_system else messages) -%}"
-    "{{ '<start_of_turn>' ~ ('model' if message['role'] == 'assistant' else message['role']) ~ '\n' }}"
+    "{{ '<start_of_turn>' ~ ('model' if message['role'] == 'assistant' else "
+    "message['role']) ~ '\n' }}"
     "{{ messages[0]['content'] | trim ~ '\n\n' if has_system and loop.first else '' }}"
     "{%- if message['content'] is string -%}{{ message['content'] | trim }}"
     "{%- else -%}{%- for part in message['content'] -%}"
@@ -64,7 +66,8 @@ static bool has_piece(const struct gguf_meta *meta, const char *piece)
     return false;
 }
 
-static const char *choose_template(const struct gguf_meta *meta, const struct chat_options *options)
+static const char *choose_template(const struct gguf_meta *meta,
+                                   const struct chat_options *options)
 {
     struct gguf_str text;
 
@@ -72,8 +75,9 @@ static const char *choose_template(const struct gguf_meta *meta, const struct ch
         return text.text;
     if (gguf_get_str(meta, "tokenizer.chat_template", &text))
         return text.text;
-    return !has_piece(meta, "<|turn>") && has_piece(meta, "<start_of_turn>") ? gemma3_turns
-                                                                             : gemma4_turns;
+    return !has_piece(meta, "<|turn>") && has_piece(meta, "<start_of_turn>")
+               ? gemma3_turns
+               : gemma4_turns;
 }
 
 /* ---- variables ---- */
@@ -95,7 +99,8 @@ static json_t *token_text(const struct gguf_meta *meta, const char *id_key)
 static json_t *make_context(const struct gguf_meta *meta, json_t *messages,
                             const struct chat_options *options)
 {
-    json_t *context = json_object(), *tools = options->tools ? options->tools : json_null();
+    json_t *context = json_object(),
+           *tools = options->tools ? options->tools : json_null();
     int trouble = context ? 0 : -1;
 
     if (options->extra)
@@ -103,9 +108,10 @@ static json_t *make_context(const struct gguf_meta *meta, json_t *messages,
     trouble |= json_object_set(context, "messages", messages);
     trouble |= json_object_set(context, "tools", tools);
     trouble |= json_object_set_new(context, "documents", json_null());
-    trouble |= json_object_set_new(context, "enable_thinking", json_boolean(options->thinking));
     trouble |=
-        json_object_set_new(context, "add_generation_prompt", json_boolean(options->answer_next));
+        json_object_set_new(context, "enable_thinking", json_boolean(options->thinking));
+    trouble |= json_object_set_new(context, "add_generation_prompt",
+                                   json_boolean(options->answer_next));
     trouble |= json_object_set_new(context, "bos_token",
                                    token_text(meta, "tokenizer.ggml.bos_token_id"));
     trouble |= json_object_set_new(context, "eos_token",
@@ -117,7 +123,8 @@ static json_t *make_context(const struct gguf_meta *meta, json_t *messages,
 }
 
 enum status chat_render(const struct gguf_meta *meta, json_t *messages,
-                        const struct chat_options *options, char **text, struct error *err)
+                        const struct chat_options *options, char **text,
+                        struct error *err)
 {
     json_t *context;
     enum status st;

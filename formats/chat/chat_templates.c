@@ -33,8 +33,8 @@ static enum status no_memory(struct error *err)
 }
 
 /* Add a template, copied; the first of a name stays. */
-static enum status add(struct chat_templates *to, const char *name, const char *text, size_t n,
-                       struct error *err)
+static enum status add(struct chat_templates *to, const char *name, const char *text,
+                       size_t n, struct error *err)
 {
     struct chat_template *list;
 
@@ -68,7 +68,8 @@ static enum status add_file(struct chat_templates *to, const char *name, const c
     return st;
 }
 
-enum status chat_read_template(const char *path, struct chat_templates *out, struct error *err)
+enum status chat_read_template(const char *path, struct chat_templates *out,
+                               struct error *err)
 {
     struct chat_templates found = {0};
     const enum status st = add_file(&found, "default", path, err);
@@ -91,7 +92,8 @@ enum { EXTRA_MAX = 64 };
 
 /* The names X of the files X.jinja in a folder, sorted, so that nothing depends on the order the
  * system lists them in. Returns how many. */
-static size_t list_names(struct arena *arena, const char *folder, const char *names[EXTRA_MAX])
+static size_t list_names(struct arena *arena, const char *folder,
+                         const char *names[EXTRA_MAX])
 {
     DIR *dir = opendir(folder);
     struct dirent *entry;
@@ -109,7 +111,8 @@ static size_t list_names(struct arena *arena, const char *folder, const char *na
     return n;
 }
 
-static enum status add_extras(struct chat_templates *to, const char *folder, struct error *err)
+static enum status add_extras(struct chat_templates *to, const char *folder,
+                              struct error *err)
 {
     const char *names[EXTRA_MAX];
     const char *extra = arena_printf(&to->arena, "%s/" EXTRA_FOLDER, folder);
@@ -126,11 +129,12 @@ static enum status add_extras(struct chat_templates *to, const char *folder, str
 
 /* ---- "chat_template" of a JSON file ---- */
 
-static enum status add_value(struct chat_templates *to, const char *name, const json_t *text,
-                             const char *path, struct error *err)
+static enum status add_value(struct chat_templates *to, const char *name,
+                             const json_t *text, const char *path, struct error *err)
 {
     if (!name || !json_is_string(text))
-        return fail(err, ERR_CORRUPT, "%s: a chat template without a name or a text", path);
+        return fail(err, ERR_CORRUPT, "%s: a chat template without a name or a text",
+                    path);
     return add(to, name, json_string_value(text), json_string_length(text), err);
 }
 
@@ -148,7 +152,8 @@ static enum status add_values(struct chat_templates *to, json_t *value, const ch
     if (json_is_string(value))
         return add_value(to, "default", value, path, err);
     if (!json_is_array(value) && !json_is_object(value))
-        return fail(err, ERR_CORRUPT, "%s: chat_template is neither a text nor a list", path);
+        return fail(err, ERR_CORRUPT, "%s: chat_template is neither a text nor a list",
+                    path);
     json_array_foreach(value, i, item)
     {
         if (st == OK)
@@ -163,7 +168,8 @@ static enum status add_values(struct chat_templates *to, json_t *value, const ch
     return st;
 }
 
-static enum status add_json(struct chat_templates *to, const char *path, struct error *err)
+static enum status add_json(struct chat_templates *to, const char *path,
+                            struct error *err)
 {
     json_t *tree = NULL;
     enum status st = file_exists(path) ? json_read_file(path, &tree, err) : OK;
@@ -178,8 +184,8 @@ static enum status add_json(struct chat_templates *to, const char *path, struct 
 
 enum { PLACES = 3 };
 
-static const char *const place_names[PLACES] = {"chat_template.jinja", "tokenizer_config.json",
-                                                "chat_template.json"};
+static const char *const place_names[PLACES] = {
+    "chat_template.jinja", "tokenizer_config.json", "chat_template.json"};
 
 static enum status read_place(int place, const char *folder, struct chat_templates *to,
                               struct error *err)
@@ -214,13 +220,14 @@ static void choose(struct chat_templates found[PLACES], const char *folder,
     while (first < PLACES && found[first].n == 0)
         first++;
     if (first == PLACES) {
-        log_warn("%s: no chat template; chat will use the turn format of Gemma 4", folder);
+        log_warn("%s: no chat template; chat will use the turn format of Gemma 4",
+                 folder);
         return;
     }
     for (int i = first + 1; i < PLACES; i++)
         if (differ(&found[first], &found[i]))
-            log_warn("%s: two different chat templates, in %s and %s; the first is used", folder,
-                     place_names[first], place_names[i]);
+            log_warn("%s: two different chat templates, in %s and %s; the first is used",
+                     folder, place_names[first], place_names[i]);
     *out = found[first];
     found[first] = (struct chat_templates){0};
 }
@@ -251,13 +258,15 @@ static char *plain_name(struct arena *arena, const char *name)
     char *plain = arena_strdup(arena, name);
 
     for (char *p = plain; p && *p; p++)
-        if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9')))
+        if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
+              (*p >= '0' && *p <= '9')))
             *p = '_';
     return plain;
 }
 
 static enum status write_named(const struct chat_template *template, struct arena *arena,
-                               struct gguf_str *name, struct gguf_meta *meta, struct error *err)
+                               struct gguf_str *name, struct gguf_meta *meta,
+                               struct error *err)
 {
     const char *plain = plain_name(arena, template->name);
     const char *key = plain ? arena_printf(arena, KEY ".%s", plain) : NULL;

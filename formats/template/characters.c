@@ -48,12 +48,12 @@ static const struct {
     uint32_t first, last;
     int32_t by;
 } cases[] = {
-    {'A', 'Z', 32},        {0xc0, 0xd6, 32},      {0xd8, 0xde, 32},      {0x100, 0x12e, 1},
-    {0x132, 0x136, 1},     {0x139, 0x147, 1},     {0x14a, 0x176, 1},     {0x179, 0x17d, 1},
-    {0x386, 0x386, 38},    {0x388, 0x38a, 37},    {0x38c, 0x38c, 64},    {0x38e, 0x38f, 63},
-    {0x391, 0x3a1, 32},    {0x3a3, 0x3ab, 32},    {0x400, 0x40f, 80},    {0x410, 0x42f, 32},
-    {0x460, 0x480, 1},     {0x48a, 0x4be, 1},     {0x4c1, 0x4cd, 1},     {0x4d0, 0x52e, 1},
-    {0x531, 0x556, 48},    {0x1e00, 0x1e94, 1},   {0x1ea0, 0x1efe, 1},   {0xff21, 0xff3a, 32},
+    {'A', 'Z', 32},     {0xc0, 0xd6, 32},    {0xd8, 0xde, 32},    {0x100, 0x12e, 1},
+    {0x132, 0x136, 1},  {0x139, 0x147, 1},   {0x14a, 0x176, 1},   {0x179, 0x17d, 1},
+    {0x386, 0x386, 38}, {0x388, 0x38a, 37},  {0x38c, 0x38c, 64},  {0x38e, 0x38f, 63},
+    {0x391, 0x3a1, 32}, {0x3a3, 0x3ab, 32},  {0x400, 0x40f, 80},  {0x410, 0x42f, 32},
+    {0x460, 0x480, 1},  {0x48a, 0x4be, 1},   {0x4c1, 0x4cd, 1},   {0x4d0, 0x52e, 1},
+    {0x531, 0x556, 48}, {0x1e00, 0x1e94, 1}, {0x1ea0, 0x1efe, 1}, {0xff21, 0xff3a, 32},
 };
 
 enum { N_CASES = sizeof(cases) / sizeof(cases[0]) };
@@ -62,7 +62,9 @@ uint32_t to_lower(uint32_t c)
 {
     for (int i = 0; i < N_CASES; i++)
         if (c >= cases[i].first && c <= cases[i].last)
-            return cases[i].by > 1 || (c - cases[i].first) % 2 == 0 ? c + (uint32_t)cases[i].by : c;
+            return cases[i].by > 1 || (c - cases[i].first) % 2 == 0
+                       ? c + (uint32_t)cases[i].by
+                       : c;
     return c;
 }
 
@@ -90,8 +92,9 @@ struct value *str_map(struct run *run, struct str str, uint32_t (*map)(uint32_t)
 
         length = step(str, at);
         c = map(utf8_decode(str.text + at, length));
-        if (c == 0xdf && map == to_upper ? !text_put_str(run, &out, "SS")
-                                         : !text_put(run, &out, utf8, utf8_encode(c, utf8)))
+        if (c == 0xdf && map == to_upper
+                ? !text_put_str(run, &out, "SS")
+                : !text_put(run, &out, utf8, utf8_encode(c, utf8)))
             return NULL;
     }
     return text_value(run, &out);

@@ -17,8 +17,8 @@ static struct value *wrong_types(struct run *run, struct str op, const struct va
 
     if (missing)
         return run_fail(run, ERR_USAGE, "%s", missing->str.text);
-    return run_fail(run, ERR_USAGE, "%s and %s have no %.*s", value_type(a), value_type(b),
-                    (int)op.n, op.text);
+    return run_fail(run, ERR_USAGE, "%s and %s have no %.*s", value_type(a),
+                    value_type(b), (int)op.n, op.text);
 }
 
 static int64_t as_integer(const struct value *v)
@@ -42,7 +42,8 @@ static struct value *integer_power(struct run *run, int64_t a, int64_t b)
 }
 
 /* Division rounds down, and the remainder has the divisor's sign, as in Python. */
-static struct value *integer_division(struct run *run, struct str op, int64_t a, int64_t b)
+static struct value *integer_division(struct run *run, struct str op, int64_t a,
+                                      int64_t b)
 {
     int64_t quotient, rest;
 
@@ -51,7 +52,7 @@ static struct value *integer_division(struct run *run, struct str op, int64_t a,
     if (str_is(op, "/"))
         return value_real(run, (double)a / (double)b);
     if (b == -1)
-        return str_is(op, "%") ? value_integer(run, 0)
+        return str_is(op, "%")  ? value_integer(run, 0)
                : a == INT64_MIN ? run_fail(run, ERR_USAGE, "a number beyond 64 bits")
                                 : value_integer(run, -a);
     quotient = a / b;
@@ -92,11 +93,15 @@ static struct value *real_binary(struct run *run, struct str op, double a, doubl
     else if (op.text[0] == '%')
         v = a - b * floor(a / b);
     else
-        v = op.text[0] == '+' ? a + b : op.text[0] == '-' ? a - b : op.text[0] == '*' ? a * b : a / b;
+        v = op.text[0] == '+'   ? a + b
+            : op.text[0] == '-' ? a - b
+            : op.text[0] == '*' ? a * b
+                                : a / b;
     return value_real(run, v);
 }
 
-static struct value *join_lists(struct run *run, const struct value *a, const struct value *b)
+static struct value *join_lists(struct run *run, const struct value *a,
+                                const struct value *b)
 {
     struct value *v = value_list(run, a->kind, a->list.n + b->list.n);
 
@@ -105,15 +110,19 @@ static struct value *join_lists(struct run *run, const struct value *a, const st
     if (a->list.n)
         memcpy(v->list.items, a->list.items, a->list.n * sizeof(*v->list.items));
     if (b->list.n)
-        memcpy(v->list.items + a->list.n, b->list.items, b->list.n * sizeof(*v->list.items));
+        memcpy(v->list.items + a->list.n, b->list.items,
+               b->list.n * sizeof(*v->list.items));
     return v;
 }
 
-static struct value *join_texts(struct run *run, const struct value *a, const struct value *b)
+static struct value *join_texts(struct run *run, const struct value *a,
+                                const struct value *b)
 {
     struct text text = {0};
 
-    return value_print(run, &text, a) && value_print(run, &text, b) ? text_value(run, &text) : NULL;
+    return value_print(run, &text, a) && value_print(run, &text, b)
+               ? text_value(run, &text)
+               : NULL;
 }
 
 /* A text or a list n times. */
@@ -134,7 +143,8 @@ static struct value *repeat(struct run *run, struct value *what, int64_t n)
     return what->kind == VALUE_STRING && out ? text_value(run, &text) : out;
 }
 
-struct value *apply_binary(struct run *run, struct str op, struct value *a, struct value *b)
+struct value *apply_binary(struct run *run, struct str op, struct value *a,
+                           struct value *b)
 {
     const bool a_repeats = a->kind == VALUE_STRING || value_is_list(a);
     const bool b_repeats = b->kind == VALUE_STRING || value_is_list(b);
@@ -149,9 +159,11 @@ struct value *apply_binary(struct run *run, struct str op, struct value *a, stru
         return join_texts(run, a, b);
     if (op.text[0] == '+' && value_is_list(a) && a->kind == b->kind)
         return join_lists(run, a, b);
-    if (str_is(op, "*") && a_repeats && (b->kind == VALUE_INTEGER || b->kind == VALUE_BOOL))
+    if (str_is(op, "*") && a_repeats &&
+        (b->kind == VALUE_INTEGER || b->kind == VALUE_BOOL))
         return repeat(run, a, as_integer(b));
-    if (str_is(op, "*") && b_repeats && (a->kind == VALUE_INTEGER || a->kind == VALUE_BOOL))
+    if (str_is(op, "*") && b_repeats &&
+        (a->kind == VALUE_INTEGER || a->kind == VALUE_BOOL))
         return repeat(run, b, as_integer(a));
     if (str_is(op, "%") && a->kind == VALUE_STRING) {
         struct arguments args = {.list = b->kind == VALUE_TUPLE ? b->list.items : &b,
@@ -365,7 +377,8 @@ static struct value *two_of(struct run *run, const struct node *node)
     if (!b)
         return NULL;
     run->line = node->line;
-    return node->kind == NODE_ITEM ? get_item(run, a, b) : apply_binary(run, node->text, a, b);
+    return node->kind == NODE_ITEM ? get_item(run, a, b)
+                                   : apply_binary(run, node->text, a, b);
 }
 
 static struct value *one_of(struct run *run, const struct node *node)
@@ -427,7 +440,8 @@ struct value *evaluate(struct run *run, const struct node *node)
     if (!run_step(run, 1))
         return NULL;
     if (run->depth >= 2 * TEMPLATE_MAX_DEPTH)
-        return run_fail(run, ERR_UNSUPPORTED, "it nests more than %d deep", 2 * TEMPLATE_MAX_DEPTH);
+        return run_fail(run, ERR_UNSUPPORTED, "it nests more than %d deep",
+                        2 * TEMPLATE_MAX_DEPTH);
     run->depth++;
     v = dispatch(run, node);
     run->depth--;

@@ -50,7 +50,8 @@ static bool check_depth(struct run *run, struct value *v)
 {
     if (value_depth(v) <= TEMPLATE_MAX_DEPTH)
         return true;
-    run_fail(run, ERR_UNSUPPORTED, "its values nest more than %d deep", TEMPLATE_MAX_DEPTH);
+    run_fail(run, ERR_UNSUPPORTED, "its values nest more than %d deep",
+             TEMPLATE_MAX_DEPTH);
     return false;
 }
 
@@ -163,7 +164,8 @@ static bool bind(struct run *run, const struct node *macro, const struct argumen
         const struct node *parameter = macro->list[i];
         struct value *v;
 
-        snprintf(name, sizeof(name), "%.*s", (int)parameter->text.n, parameter->text.text);
+        snprintf(name, sizeof(name), "%.*s", (int)parameter->text.n,
+                 parameter->text.text);
         v = argument(args, i, name);
         if (!v)
             v = parameter->a ? evaluate(run, parameter->a)
@@ -185,7 +187,8 @@ static bool bind_caller(struct run *run, const struct arguments *args)
     return !caller || scope_set(run, run->scope, name, caller);
 }
 
-struct value *call_macro(struct run *run, struct value *macro, const struct arguments *args)
+struct value *call_macro(struct run *run, struct value *macro,
+                         const struct arguments *args)
 {
     struct scope *scope = run->scope;
     struct value *v = NULL;
@@ -212,7 +215,8 @@ static struct value *macro_value(struct run *run, const struct node *node)
 static enum flow execute_call(struct run *run, const struct node *node)
 {
     struct node call = *node->a;
-    struct node keyword = {.kind = NODE_KEYWORD, .line = node->line, .text = {"caller", 6}};
+    struct node keyword = {
+        .kind = NODE_KEYWORD, .line = node->line, .text = {"caller", 6}};
     struct node caller = {.kind = NODE_LITERAL, .line = node->line};
     struct node **list = run_array(run, call.n + 1, sizeof(*list));
     const struct value *v;
@@ -234,7 +238,8 @@ static enum flow execute_call(struct run *run, const struct node *node)
 /* The items of a loop that its condition lets through. */
 static struct value *loop_items(struct run *run, const struct node *node)
 {
-    struct value *v = evaluate(run, node->a), *items = v ? value_items(run, v) : NULL, *kept;
+    struct value *v = evaluate(run, node->a), *items = v ? value_items(run, v) : NULL,
+                 *kept;
     struct scope *scope = run->scope;
     size_t n = 0;
 
@@ -283,7 +288,8 @@ static enum flow execute_for(struct run *run, const struct node *node)
     loop->loop->items = items;
     if (items->list.n == 0 && node->list[1])
         return execute(run, node->list[1]);
-    for (size_t i = 0; i < items->list.n && flow != FLOW_BREAK && flow != FLOW_FAILED; i++) {
+    for (size_t i = 0; i < items->list.n && flow != FLOW_BREAK && flow != FLOW_FAILED;
+         i++) {
         loop->loop->i = i;
         flow = run_step(run, 1) ? loop_pass(run, node, loop) : FLOW_FAILED;
     }
@@ -368,7 +374,8 @@ static enum flow execute(struct run *run, const struct node *node)
     if (!run_step(run, 1))
         return FLOW_FAILED;
     if (run->depth >= 2 * TEMPLATE_MAX_DEPTH) {
-        run_fail(run, ERR_UNSUPPORTED, "it nests more than %d deep", 2 * TEMPLATE_MAX_DEPTH);
+        run_fail(run, ERR_UNSUPPORTED, "it nests more than %d deep",
+                 2 * TEMPLATE_MAX_DEPTH);
         return FLOW_FAILED;
     }
     run->depth++;

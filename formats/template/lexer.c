@@ -78,7 +78,8 @@ static size_t next_tag(const struct lexer *lx)
 {
     size_t at = lx->at;
 
-    while (at < lx->n && !is_at(lx, at, "{{") && !is_at(lx, at, "{%") && !is_at(lx, at, "{#"))
+    while (at < lx->n && !is_at(lx, at, "{{") && !is_at(lx, at, "{%") &&
+           !is_at(lx, at, "{#"))
         at++;
     return at;
 }
@@ -223,9 +224,9 @@ static bool number(struct lexer *lx)
 
 static bool operator_token(struct lexer *lx)
 {
-    static const char *const operators[] = {"//", "**", "==", "!=", ">=", "<=", "+", "-", "/",
-                                            "*",  "%",  "~",  "[",  "]",  "(",  ")", "{", "}",
-                                            ">",  "<",  "=",  ".",  ":",  "|",  ",", ";"};
+    static const char *const operators[] = {
+        "//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[",
+        "]",  "(",  ")",  "{",  "}",  ">",  "<", "=", ".", ":", "|", ",", ";"};
 
     for (size_t i = 0; i < sizeof(operators) / sizeof(operators[0]); i++)
         if (is_at(lx, lx->at, operators[i])) {

@@ -14,7 +14,8 @@ struct value *filter_list(struct run *run, struct value *v, const struct argumen
 
     (void)args;
     if (out && items->list.n)
-        memcpy(out->list.items, items->list.items, items->list.n * sizeof(struct value *));
+        memcpy(out->list.items, items->list.items,
+               items->list.n * sizeof(struct value *));
     return out;
 }
 
@@ -29,7 +30,8 @@ struct value *filter_items(struct run *run, struct value *v, const struct argume
         return run_fail(run, ERR_USAGE, "Can only get item pairs from a mapping.");
     out = value_list(run, VALUE_LIST, v->dict->n);
     for (size_t i = 0; out && i < v->dict->n; i++) {
-        out->list.items[i] = value_pair(run, v->dict->pairs[i].key, v->dict->pairs[i].value);
+        out->list.items[i] =
+            value_pair(run, v->dict->pairs[i].key, v->dict->pairs[i].value);
         if (!out->list.items[i])
             return NULL;
     }
@@ -85,7 +87,8 @@ struct value *filter_join(struct run *run, struct value *v, const struct argumen
     return items ? text_value(run, &out) : NULL;
 }
 
-struct value *filter_reverse(struct run *run, struct value *v, const struct arguments *args)
+struct value *filter_reverse(struct run *run, struct value *v,
+                             const struct arguments *args)
 {
     struct value *items = value_items(run, v);
     struct value *out = items ? value_list(run, VALUE_LIST, items->list.n) : NULL;
@@ -101,7 +104,8 @@ struct value *filter_reverse(struct run *run, struct value *v, const struct argu
 struct value *filter_batch(struct run *run, struct value *v, const struct arguments *args)
 {
     const int64_t count = argument_integer(args, 0, "linecount", 0);
-    struct value *fill = argument(args, 1, "fill_with"), *items = value_items(run, v), *out;
+    struct value *fill = argument(args, 1, "fill_with"), *items = value_items(run, v),
+                 *out;
     size_t size, n;
 
     if (!items)
@@ -144,7 +148,8 @@ struct value *filter_sort(struct run *run, struct value *v, const struct argumen
     return keys ? sort_values(run, items, keys, reverse) : NULL;
 }
 
-struct value *filter_dictsort(struct run *run, struct value *v, const struct arguments *args)
+struct value *filter_dictsort(struct run *run, struct value *v,
+                              const struct arguments *args)
 {
     const bool with_case = argument_true(args, 0, "case_sensitive", false);
     const struct str by = argument_str(args, 1, "by", "key");
@@ -156,16 +161,16 @@ struct value *filter_dictsort(struct run *run, struct value *v, const struct arg
     items = filter_items(run, v, args);
     keys = items ? value_list(run, VALUE_LIST, items->list.n) : NULL;
     for (size_t i = 0; keys && i < items->list.n; i++) {
-        keys->list.items[i] =
-            sort_key(run, items->list.items[i]->list.items[str_is(by, "value")], with_case);
+        keys->list.items[i] = sort_key(
+            run, items->list.items[i]->list.items[str_is(by, "value")], with_case);
         if (!keys->list.items[i])
             return NULL;
     }
     return keys ? sort_values(run, items, keys, reverse) : NULL;
 }
 
-static struct value *extreme(struct run *run, struct value *v, const struct arguments *args,
-                             int sign)
+static struct value *extreme(struct run *run, struct value *v,
+                             const struct arguments *args, int sign)
 {
     const bool with_case = argument_true(args, 0, "case_sensitive", false);
     const struct value *path = argument(args, 1, "attribute");
@@ -185,7 +190,8 @@ static struct value *extreme(struct run *run, struct value *v, const struct argu
     }
     if (!items)
         return NULL;
-    return best ? best : value_undefined(run, "No aggregated item, sequence was empty.", 39);
+    return best ? best
+                : value_undefined(run, "No aggregated item, sequence was empty.", 39);
 }
 
 struct value *filter_max(struct run *run, struct value *v, const struct arguments *args)
@@ -198,7 +204,8 @@ struct value *filter_min(struct run *run, struct value *v, const struct argument
     return extreme(run, v, args, -1);
 }
 
-struct value *filter_unique(struct run *run, struct value *v, const struct arguments *args)
+struct value *filter_unique(struct run *run, struct value *v,
+                            const struct arguments *args)
 {
     const bool with_case = argument_true(args, 0, "case_sensitive", false);
     const struct value *path = argument(args, 1, "attribute");
@@ -255,7 +262,8 @@ static struct arguments rest_of(const struct arguments *args, size_t i)
 }
 
 /* map("filter", ...) or map(attribute="a.b", default=x). */
-static struct value *map_item(struct run *run, struct value *item, const struct arguments *args)
+static struct value *map_item(struct run *run, struct value *item,
+                              const struct arguments *args)
 {
     const struct arguments named = {
         .names = args->names, .values = args->values, .n_named = args->n_named};
@@ -306,8 +314,9 @@ static struct value *sift(struct run *run, struct value *v, const struct argumen
         if (!seen || !run_step(run, 1))
             return NULL;
         passes = value_true(seen);
-        if (args->n > first && !(args->list[first]->kind == VALUE_STRING &&
-                                 apply_test(run, args->list[first]->str, seen, &rest, &passes)))
+        if (args->n > first &&
+            !(args->list[first]->kind == VALUE_STRING &&
+              apply_test(run, args->list[first]->str, seen, &rest, &passes)))
             return run_fail(run, ERR_USAGE, "the name of a test is a text");
         if (passes == keep)
             out->list.items[n++] = item;
@@ -317,22 +326,26 @@ static struct value *sift(struct run *run, struct value *v, const struct argumen
     return out;
 }
 
-struct value *filter_select(struct run *run, struct value *v, const struct arguments *args)
+struct value *filter_select(struct run *run, struct value *v,
+                            const struct arguments *args)
 {
     return sift(run, v, args, false, true);
 }
 
-struct value *filter_reject(struct run *run, struct value *v, const struct arguments *args)
+struct value *filter_reject(struct run *run, struct value *v,
+                            const struct arguments *args)
 {
     return sift(run, v, args, false, false);
 }
 
-struct value *filter_selectattr(struct run *run, struct value *v, const struct arguments *args)
+struct value *filter_selectattr(struct run *run, struct value *v,
+                                const struct arguments *args)
 {
     return sift(run, v, args, true, true);
 }
 
-struct value *filter_rejectattr(struct run *run, struct value *v, const struct arguments *args)
+struct value *filter_rejectattr(struct run *run, struct value *v,
+                                const struct arguments *args)
 {
     return sift(run, v, args, true, false);
 }

@@ -25,10 +25,13 @@ int64_t argument_integer(const struct arguments *args, size_t i, const char *nam
 
     if (!v)
         return otherwise;
-    return v->kind == VALUE_INTEGER ? v->integer : v->kind == VALUE_BOOL ? v->boolean : otherwise;
+    return v->kind == VALUE_INTEGER ? v->integer
+           : v->kind == VALUE_BOOL  ? v->boolean
+                                    : otherwise;
 }
 
-bool argument_true(const struct arguments *args, size_t i, const char *name, bool otherwise)
+bool argument_true(const struct arguments *args, size_t i, const char *name,
+                   bool otherwise)
 {
     const struct value *v = argument(args, i, name);
 
@@ -45,7 +48,8 @@ struct str argument_str(const struct arguments *args, size_t i, const char *name
     return (struct str){otherwise, otherwise ? strlen(otherwise) : 0};
 }
 
-const struct function *find_function(const struct function *table, size_t n, struct str name)
+const struct function *find_function(const struct function *table, size_t n,
+                                     struct str name)
 {
     for (size_t i = 0; i < n; i++)
         if (str_is(name, table[i].name))
@@ -197,7 +201,8 @@ static bool slice_bounds(struct run *run, const struct value *bounds[3], int64_t
 
 struct value *get_slice(struct run *run, struct value *a, const struct value *bounds[3])
 {
-    struct value *items = a->kind == VALUE_STRING || value_is_list(a) ? value_items(run, a) : NULL;
+    struct value *items =
+        a->kind == VALUE_STRING || value_is_list(a) ? value_items(run, a) : NULL;
     struct value *out;
     int64_t at[3];
     size_t n = 0;
@@ -218,7 +223,8 @@ struct value *get_slice(struct run *run, struct value *a, const struct value *bo
         return out;
     struct text text = {0};
     for (size_t i = 0; i < n; i++)
-        if (!text_put(run, &text, out->list.items[i]->str.text, out->list.items[i]->str.n))
+        if (!text_put(run, &text, out->list.items[i]->str.text,
+                      out->list.items[i]->str.n))
             return NULL;
     return text_value(run, &text);
 }
@@ -231,8 +237,8 @@ struct value *sort_key(struct run *run, struct value *v, bool with_case)
 }
 
 /* Merge two sorted halves; equal keys keep their order. */
-static bool merge(struct run *run, const struct value *keys, size_t *to, const size_t *from,
-                  const size_t cut[3], bool reverse)
+static bool merge(struct run *run, const struct value *keys, size_t *to,
+                  const size_t *from, const size_t cut[3], bool reverse)
 {
     size_t i = cut[0], k = cut[1];
 
@@ -249,7 +255,8 @@ static bool merge(struct run *run, const struct value *keys, size_t *to, const s
     return true;
 }
 
-struct value *sort_values(struct run *run, struct value *list, struct value *keys, bool reverse)
+struct value *sort_values(struct run *run, struct value *list, struct value *keys,
+                          bool reverse)
 {
     const size_t n = list->list.n;
     size_t *from = run_array(run, n, sizeof(*from)), *to = run_array(run, n, sizeof(*to));

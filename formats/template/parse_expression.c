@@ -12,7 +12,8 @@
 
 static struct node *unary(struct parser *p, bool with_filters);
 
-static struct node *two(struct parser *p, enum node_kind kind, struct node *a, struct node *b)
+static struct node *two(struct parser *p, enum node_kind kind, struct node *a,
+                        struct node *b)
 {
     struct node *node = a && b ? parser_node(p, kind) : NULL;
 
@@ -342,8 +343,8 @@ static struct node *subscript(struct parser *p, struct node *a)
     for (int i = 0; i < 3; i++) {
         struct node *bound = NULL;
 
-        if (!token_is(p->at, TOKEN_OPERATOR, ":") && !token_is(p->at, TOKEN_OPERATOR, "]") &&
-            !(bound = parse_tuple(p, true)))
+        if (!token_is(p->at, TOKEN_OPERATOR, ":") &&
+            !token_is(p->at, TOKEN_OPERATOR, "]") && !(bound = parse_tuple(p, true)))
             return NULL;
         if (!parser_append(p, node, bound))
             return NULL;
@@ -395,7 +396,8 @@ bool parse_arguments(struct parser *p, struct node *to)
         if (parser_take(p, TOKEN_OPERATOR, ")"))
             break;
         is_first = false;
-        if (token_is(p->at, TOKEN_OPERATOR, "*") || token_is(p->at, TOKEN_OPERATOR, "**")) {
+        if (token_is(p->at, TOKEN_OPERATOR, "*") ||
+            token_is(p->at, TOKEN_OPERATOR, "**")) {
             run_fail(p->run, ERR_UNSUPPORTED, "arguments with * are not supported");
             return false;
         }
@@ -466,10 +468,11 @@ static struct node *filter(struct parser *p, struct node *a)
 static bool begins_argument(const struct token *token)
 {
     if (token->kind == TOKEN_NAME)
-        return !token_is(token, TOKEN_NAME, "else") && !token_is(token, TOKEN_NAME, "or") &&
-               !token_is(token, TOKEN_NAME, "and") && !token_is(token, TOKEN_NAME, "is") &&
-               !token_is(token, TOKEN_NAME, "if") && !token_is(token, TOKEN_NAME, "in") &&
-               !token_is(token, TOKEN_NAME, "not");
+        return !token_is(token, TOKEN_NAME, "else") &&
+               !token_is(token, TOKEN_NAME, "or") &&
+               !token_is(token, TOKEN_NAME, "and") &&
+               !token_is(token, TOKEN_NAME, "is") && !token_is(token, TOKEN_NAME, "if") &&
+               !token_is(token, TOKEN_NAME, "in") && !token_is(token, TOKEN_NAME, "not");
     return token->kind == TOKEN_STRING || token->kind == TOKEN_INTEGER ||
            token->kind == TOKEN_REAL || token_is(token, TOKEN_OPERATOR, "[") ||
            token_is(token, TOKEN_OPERATOR, "{");

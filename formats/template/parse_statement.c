@@ -27,7 +27,8 @@ struct node *parser_node(struct parser *p, enum node_kind kind)
 bool parser_append(struct parser *p, struct node *to, struct node *item)
 {
     if ((to->n & (to->n - 1)) == 0) {
-        struct node **list = run_array(p->run, to->n ? 2 * to->n : 1, sizeof(struct node *));
+        struct node **list =
+            run_array(p->run, to->n ? 2 * to->n : 1, sizeof(struct node *));
 
         if (!list)
             return false;
@@ -54,7 +55,8 @@ bool parser_enter(struct parser *p)
 {
     if (p->depth >= TEMPLATE_MAX_DEPTH) {
         p->run->line = p->at->line;
-        run_fail(p->run, ERR_UNSUPPORTED, "it nests more than %d deep", TEMPLATE_MAX_DEPTH);
+        run_fail(p->run, ERR_UNSUPPORTED, "it nests more than %d deep",
+                 TEMPLATE_MAX_DEPTH);
         return false;
     }
     p->depth++;
@@ -156,8 +158,8 @@ static struct node *parse_for(struct parser *p)
     static const char *const ends[] = {"else", "endfor", NULL};
     struct node *node = parser_node(p, NODE_FOR), *body, *other = NULL;
 
-    if (!node || !(node->c = parse_target(p, false)) || !parser_expect(p, TOKEN_NAME, "in") ||
-        !(node->a = parse_tuple(p, false)))
+    if (!node || !(node->c = parse_target(p, false)) ||
+        !parser_expect(p, TOKEN_NAME, "in") || !(node->a = parse_tuple(p, false)))
         return NULL;
     if (parser_take(p, TOKEN_NAME, "if") && !(node->b = parse_expression(p)))
         return NULL;
@@ -232,7 +234,8 @@ static bool parse_parameters(struct parser *p, struct node *macro)
 }
 
 /* The body of a macro or call block: loops around it are not its own. */
-static bool parse_macro_body(struct parser *p, struct node *macro, const char *const *ends)
+static bool parse_macro_body(struct parser *p, struct node *macro,
+                             const char *const *ends)
 {
     const int loops = p->loops;
 
@@ -260,7 +263,8 @@ static struct node *parse_macro(struct parser *p)
 static struct node *parse_call(struct parser *p)
 {
     static const char *const ends[] = {"endcall", NULL};
-    struct node *node = parser_node(p, NODE_CALL_BLOCK), *caller = parser_node(p, NODE_MACRO);
+    struct node *node = parser_node(p, NODE_CALL_BLOCK),
+                *caller = parser_node(p, NODE_MACRO);
 
     if (!node || !caller)
         return NULL;
@@ -329,12 +333,19 @@ static struct node *statement(struct parser *p)
         const char *name;
         struct node *(*parse)(struct parser *);
     } statements[] = {
-        {"if", parse_if},       {"for", parse_for},           {"set", parse_set},
-        {"macro", parse_macro}, {"call", parse_call},         {"filter", parse_filter_block},
-        {"break", parse_break}, {"continue", parse_continue}, {"generation", parse_generation},
+        {"if", parse_if},
+        {"for", parse_for},
+        {"set", parse_set},
+        {"macro", parse_macro},
+        {"call", parse_call},
+        {"filter", parse_filter_block},
+        {"break", parse_break},
+        {"continue", parse_continue},
+        {"generation", parse_generation},
     };
-    static const char *const others[] = {"include", "import", "from",       "extends",
-                                         "block",   "with",   "autoescape", "do", "trans"};
+    static const char *const others[] = {"include",    "import", "from",
+                                         "extends",    "block",  "with",
+                                         "autoescape", "do",     "trans"};
     struct node *node = NULL;
 
     p->run->line = p->at->line;

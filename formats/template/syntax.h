@@ -50,9 +50,9 @@ enum node_kind {
     NODE_PLUS,
     NODE_AND, /* a, b */
     NODE_OR,
-    NODE_BINARY,  /* a text b, text an operator of arithmetic or ~ */
-    NODE_COMPARE, /* a, then list of NODE_BINARY whose b is the right side */
-    NODE_CHOICE,  /* b if a else c; c may be NULL */
+    NODE_BINARY,    /* a text b, text an operator of arithmetic or ~ */
+    NODE_COMPARE,   /* a, then list of NODE_BINARY whose b is the right side */
+    NODE_CHOICE,    /* b if a else c; c may be NULL */
     NODE_ATTRIBUTE, /* a.text */
     NODE_ITEM,      /* a[b] */
     NODE_SLICE,     /* a[list[0]:list[1]:list[2]], any of them NULL */
@@ -62,15 +62,15 @@ enum node_kind {
     NODE_KEYWORD,   /* text=a, among the arguments of the three above */
 
     /* statements */
-    NODE_BODY,      /* list */
-    NODE_TEXT,      /* text */
-    NODE_PRINT,     /* a */
-    NODE_IF,        /* if a: b, else c (a body, another NODE_IF, or NULL) */
-    NODE_FOR,       /* for target c in a: list[0]; if b; else list[1] (may be NULL) */
-    NODE_SET,       /* c = a */
+    NODE_BODY,  /* list */
+    NODE_TEXT,  /* text */
+    NODE_PRINT, /* a */
+    NODE_IF,    /* if a: b, else c (a body, another NODE_IF, or NULL) */
+    NODE_FOR,   /* for target c in a: list[0]; if b; else list[1] (may be NULL) */
+    NODE_SET,   /* c = a */
     NODE_SET_BLOCK, /* c = the output of b, put into list[0] and through a, unless a is NULL */
-    NODE_MACRO,     /* text(list of NODE_KEYWORD, a: the default or NULL): b */
-    NODE_CALL_BLOCK, /* call a with caller(): the NODE_MACRO b */
+    NODE_MACRO,        /* text(list of NODE_KEYWORD, a: the default or NULL): b */
+    NODE_CALL_BLOCK,   /* call a with caller(): the NODE_MACRO b */
     NODE_FILTER_BLOCK, /* the output of b, put into list[0], through a */
     NODE_BREAK,
     NODE_CONTINUE,
@@ -99,22 +99,25 @@ struct node *parse(struct run *run, const char *source, size_t n);
 /* ---- running ---- */
 
 struct value *evaluate(struct run *run, const struct node *node);
-struct value *call_macro(struct run *run, struct value *macro, const struct arguments *args);
+struct value *call_macro(struct run *run, struct value *macro,
+                         const struct arguments *args);
 /* Run a body; false after run_fail(). break and continue end it, too. */
 bool run_body(struct run *run, const struct node *body);
 
 /* The value of a name, in the scopes from the inside out, then among the functions. */
 struct value *scope_get(struct run *run, struct str name);
-bool scope_set(struct run *run, struct scope *scope, struct str name, struct value *value);
+bool scope_set(struct run *run, struct scope *scope, struct str name,
+               struct value *value);
 
 /* ---- between the two halves of the parser ---- */
 
 struct node *parser_node(struct parser *p, enum node_kind kind); /* on the line in hand */
 bool parser_append(struct parser *p, struct node *to, struct node *item); /* to list */
-bool parser_enter(struct parser *p);                             /* depth, checked */
-void *parser_wrong(struct parser *p, const char *what);          /* NULL, with a sentence */
+bool parser_enter(struct parser *p);                    /* depth, checked */
+void *parser_wrong(struct parser *p, const char *what); /* NULL, with a sentence */
 bool token_is(const struct token *token, enum token_kind kind, const char *text);
-bool parser_take(struct parser *p, enum token_kind kind, const char *text); /* if it is next */
+bool parser_take(struct parser *p, enum token_kind kind,
+                 const char *text); /* if it is next */
 bool parser_expect(struct parser *p, enum token_kind kind, const char *text);
 
 struct node *parse_expression(struct parser *p); /* with the conditional form */

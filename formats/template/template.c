@@ -52,14 +52,16 @@ static bool is_utf8(const char *text)
     return true;
 }
 
-enum status template_render(const char *source, json_t *context, char **out, struct error *err)
+enum status template_render(const char *source, json_t *context, char **out,
+                            struct error *err)
 {
     struct text text = {0};
     struct run run = {.out = &text, .line = 1, .err = err};
     char *copy = NULL;
 
     if (strlen(source) > TEMPLATE_MAX_SOURCE)
-        return fail(err, ERR_UNSUPPORTED, "a template of %zu bytes is too long", strlen(source));
+        return fail(err, ERR_UNSUPPORTED, "a template of %zu bytes is too long",
+                    strlen(source));
     if (!is_utf8(source))
         return fail(err, ERR_CORRUPT, "a template that is not UTF-8");
     if (render(&run, source, context)) {

@@ -22,7 +22,8 @@ enum {
     TEMPLATE_MAX_SOURCE = 1 << 20, /* bytes */
     TEMPLATE_MAX_STEPS = 20000000, /* nodes evaluated, plus bytes produced over 16 */
     TEMPLATE_MAX_MEMORY = 256 << 20,
-    TEMPLATE_MAX_DEPTH = 200, /* brackets and blocks in the source; twice that when running */
+    TEMPLATE_MAX_DEPTH =
+        200, /* brackets and blocks in the source; twice that when running */
 };
 
 /* Render `source` with the members of the object `context` as its variables. *out is owned by the

@@ -37,7 +37,8 @@ static struct value *lower(struct run *run, struct value *v, const struct argume
     return v ? str_map(run, v->str, to_lower) : NULL;
 }
 
-static struct value *string(struct run *run, struct value *v, const struct arguments *args)
+static struct value *string(struct run *run, struct value *v,
+                            const struct arguments *args)
 {
     (void)args;
     return value_to_string(run, v);
@@ -58,13 +59,15 @@ static struct value *capitals(struct run *run, struct value *v, bool words)
         c = str_map(run, (struct str){rest.text, n}, is_first ? to_upper : to_lower);
         if (!c || !text_put(run, &out, c->str.text, c->str.n))
             return NULL;
-        is_first = words && n == 1 &&
-                   (is_space((unsigned char)*rest.text) || memchr("-({[<", *rest.text, 5));
+        is_first =
+            words && n == 1 &&
+            (is_space((unsigned char)*rest.text) || memchr("-({[<", *rest.text, 5));
     }
     return v ? text_value(run, &out) : NULL;
 }
 
-static struct value *capitalize(struct run *run, struct value *v, const struct arguments *args)
+static struct value *capitalize(struct run *run, struct value *v,
+                                const struct arguments *args)
 {
     (void)args;
     return capitals(run, v, false);
@@ -76,7 +79,8 @@ static struct value *title(struct run *run, struct value *v, const struct argume
     return capitals(run, v, true);
 }
 
-static struct value *replace(struct run *run, struct value *v, const struct arguments *args)
+static struct value *replace(struct run *run, struct value *v,
+                             const struct arguments *args)
 {
     struct value *from = argument(args, 0, "old"), *to = argument(args, 1, "new");
 
@@ -85,10 +89,12 @@ static struct value *replace(struct run *run, struct value *v, const struct argu
     to = to ? value_to_string(run, to) : NULL;
     if (!v || !from || !to)
         return run_fail(run, ERR_USAGE, "replace needs two texts");
-    return str_replace(run, v->str, from->str, to->str, argument_integer(args, 2, "count", -1));
+    return str_replace(run, v->str, from->str, to->str,
+                       argument_integer(args, 2, "count", -1));
 }
 
-static struct value *escape(struct run *run, struct value *v, const struct arguments *args)
+static struct value *escape(struct run *run, struct value *v,
+                            const struct arguments *args)
 {
     static const char from[] = "&<>'\"";
     static const char *const to[] = {"&amp;", "&lt;", "&gt;", "&#39;", "&#34;"};
@@ -107,7 +113,8 @@ static struct value *escape(struct run *run, struct value *v, const struct argum
 }
 
 /* Blanks before every line but the first, and not before empty ones, unless asked for. */
-static struct value *indent(struct run *run, struct value *v, const struct arguments *args)
+static struct value *indent(struct run *run, struct value *v,
+                            const struct arguments *args)
 {
     const int64_t width = argument_integer(args, 0, "width", 4);
     struct str by = argument_str(args, 0, "width", NULL);
@@ -117,9 +124,9 @@ static struct value *indent(struct run *run, struct value *v, const struct argum
     bool begins = true, is_first = true;
 
     if (!by.text) {
-        const struct value *spaces = apply_binary(run, (struct str){"*", 1},
-                                                  value_string(run, " ", 1),
-                                                  value_integer(run, width));
+        const struct value *spaces =
+            apply_binary(run, (struct str){"*", 1}, value_string(run, " ", 1),
+                         value_integer(run, width));
         if (!spaces)
             return NULL;
         by = spaces->str;
@@ -142,7 +149,8 @@ static struct value *indent(struct run *run, struct value *v, const struct argum
     return v ? text_value(run, &out) : NULL;
 }
 
-static struct value *wordcount(struct run *run, struct value *v, const struct arguments *args)
+static struct value *wordcount(struct run *run, struct value *v,
+                               const struct arguments *args)
 {
     int64_t n = 0;
     bool in_word = false;
@@ -159,16 +167,17 @@ static struct value *wordcount(struct run *run, struct value *v, const struct ar
 }
 
 /* One conversion of a format: %s, %r, %d or %i, as they stand. */
-static bool put_conversion(struct run *run, struct text *out, char kind, const struct value *v)
+static bool put_conversion(struct run *run, struct text *out, char kind,
+                           const struct value *v)
 {
     if (kind == 's')
         return value_print(run, out, v);
     if (kind == 'r')
         return value_repr(run, out, v);
     if ((kind == 'd' || kind == 'i') && value_is_number(v)) {
-        const struct value whole = {.kind = VALUE_INTEGER,
-                                    .integer = v->kind == VALUE_INTEGER ? v->integer
-                                                                        : (int64_t)value_as_real(v)};
+        const struct value whole = {
+            .kind = VALUE_INTEGER,
+            .integer = v->kind == VALUE_INTEGER ? v->integer : (int64_t)value_as_real(v)};
         return value_print(run, out, &whole);
     }
     run_fail(run, ERR_UNSUPPORTED, "the conversion %%%c of %s is not supported", kind,
@@ -176,7 +185,8 @@ static bool put_conversion(struct run *run, struct text *out, char kind, const s
     return false;
 }
 
-static struct value *format(struct run *run, struct value *v, const struct arguments *args)
+static struct value *format(struct run *run, struct value *v,
+                            const struct arguments *args)
 {
     struct text out = {0};
     size_t used = 0;
@@ -191,8 +201,9 @@ static struct value *format(struct run *run, struct value *v, const struct argum
             continue;
         }
         i++;
-        if (p[1] == '%' ? text_put_str(run, &out, "%")
-                        : used < args->n && put_conversion(run, &out, p[1], args->list[used++]))
+        if (p[1] == '%'
+                ? text_put_str(run, &out, "%")
+                : used < args->n && put_conversion(run, &out, p[1], args->list[used++]))
             continue;
         return run_fail(run, ERR_USAGE, "not enough arguments for format string");
     }
@@ -201,7 +212,8 @@ static struct value *format(struct run *run, struct value *v, const struct argum
 
 /* ---- numbers ---- */
 
-static struct value *absolute(struct run *run, struct value *v, const struct arguments *args)
+static struct value *absolute(struct run *run, struct value *v,
+                              const struct arguments *args)
 {
     (void)args;
     if (v->kind == VALUE_REAL)
@@ -225,7 +237,8 @@ static bool parse_real(struct str str, double *out)
     return *end == '\0';
 }
 
-static struct value *integer(struct run *run, struct value *v, const struct arguments *args)
+static struct value *integer(struct run *run, struct value *v,
+                             const struct arguments *args)
 {
     struct value *otherwise = argument(args, 0, "default");
     double real = 0;
@@ -254,7 +267,8 @@ static struct value *real(struct run *run, struct value *v, const struct argumen
 }
 
 /* "common" rounds half to even, as Python does; "ceil" and "floor" as they say. */
-static struct value *round_to(struct run *run, struct value *v, const struct arguments *args)
+static struct value *round_to(struct run *run, struct value *v,
+                              const struct arguments *args)
 {
     const int64_t precision = argument_integer(args, 0, "precision", 0);
     const struct str method = argument_str(args, 1, "method", "common");
@@ -264,13 +278,16 @@ static struct value *round_to(struct run *run, struct value *v, const struct arg
     if (!value_is_number(v))
         return run_fail(run, ERR_USAGE, "round of %s", value_type(v));
     x = value_as_real(v) * scale;
-    x = str_is(method, "ceil") ? ceil(x) : str_is(method, "floor") ? floor(x) : nearbyint(x);
+    x = str_is(method, "ceil")    ? ceil(x)
+        : str_is(method, "floor") ? floor(x)
+                                  : nearbyint(x);
     return value_real(run, x / scale);
 }
 
 /* ---- anything ---- */
 
-static struct value *otherwise(struct run *run, struct value *v, const struct arguments *args)
+static struct value *otherwise(struct run *run, struct value *v,
+                               const struct arguments *args)
 {
     struct value *instead = argument(args, 0, "default_value");
     const bool by_truth = argument_true(args, 1, "boolean", false);
@@ -280,12 +297,14 @@ static struct value *otherwise(struct run *run, struct value *v, const struct ar
     return instead ? instead : value_string(run, "", 0);
 }
 
-static struct value *length(struct run *run, struct value *v, const struct arguments *args)
+static struct value *length(struct run *run, struct value *v,
+                            const struct arguments *args)
 {
     const int64_t n = value_length(v);
 
     (void)args;
-    return n < 0 ? run_fail(run, ERR_USAGE, "object of type '%s' has no len()", value_type(v))
+    return n < 0 ? run_fail(run, ERR_USAGE, "object of type '%s' has no len()",
+                            value_type(v))
                  : value_integer(run, n);
 }
 
@@ -296,13 +315,15 @@ static struct value *same(struct run *run, struct value *v, const struct argumen
     return v;
 }
 
-static struct value *attribute(struct run *run, struct value *v, const struct arguments *args)
+static struct value *attribute(struct run *run, struct value *v,
+                               const struct arguments *args)
 {
     return get_attribute(run, v, argument_str(args, 0, "name", ""));
 }
 
 /* A style for tojson: indent alone changes the comma, as json.dumps has it. */
-static bool json_style(struct run *run, const struct arguments *args, struct json_style *style)
+static bool json_style(struct run *run, const struct arguments *args,
+                       struct json_style *style)
 {
     const struct value *separators = argument(args, 2, "separators");
     const struct value *indent_by = argument(args, 1, "indent");
@@ -327,7 +348,8 @@ static bool json_style(struct run *run, const struct arguments *args, struct jso
     return true;
 }
 
-static struct value *tojson(struct run *run, struct value *v, const struct arguments *args)
+static struct value *tojson(struct run *run, struct value *v,
+                            const struct arguments *args)
 {
     struct json_style style;
     struct text out = {0};
@@ -340,26 +362,54 @@ static struct value *tojson(struct run *run, struct value *v, const struct argum
 /* ---- the table ---- */
 
 static const struct function filters[] = {
-    {"abs", absolute},        {"attr", attribute},     {"batch", filter_batch},
-    {"capitalize", capitalize}, {"count", length},     {"d", otherwise},
-    {"default", otherwise},   {"dictsort", filter_dictsort}, {"e", escape},
-    {"escape", escape},       {"first", filter_first}, {"float", real},
-    {"format", format},       {"indent", indent},      {"int", integer},
-    {"items", filter_items},  {"join", filter_join},   {"last", filter_last},
-    {"length", length},       {"list", filter_list},   {"lower", lower},
-    {"map", filter_map},      {"max", filter_max},     {"min", filter_min},
-    {"reject", filter_reject}, {"rejectattr", filter_rejectattr}, {"replace", replace},
-    {"reverse", filter_reverse}, {"round", round_to},  {"safe", same},
-    {"select", filter_select}, {"selectattr", filter_selectattr}, {"sort", filter_sort},
-    {"string", string},       {"sum", filter_sum},     {"title", title},
-    {"tojson", tojson},       {"trim", trim},          {"unique", filter_unique},
-    {"upper", upper},         {"wordcount", wordcount},
+    {"abs", absolute},
+    {"attr", attribute},
+    {"batch", filter_batch},
+    {"capitalize", capitalize},
+    {"count", length},
+    {"d", otherwise},
+    {"default", otherwise},
+    {"dictsort", filter_dictsort},
+    {"e", escape},
+    {"escape", escape},
+    {"first", filter_first},
+    {"float", real},
+    {"format", format},
+    {"indent", indent},
+    {"int", integer},
+    {"items", filter_items},
+    {"join", filter_join},
+    {"last", filter_last},
+    {"length", length},
+    {"list", filter_list},
+    {"lower", lower},
+    {"map", filter_map},
+    {"max", filter_max},
+    {"min", filter_min},
+    {"reject", filter_reject},
+    {"rejectattr", filter_rejectattr},
+    {"replace", replace},
+    {"reverse", filter_reverse},
+    {"round", round_to},
+    {"safe", same},
+    {"select", filter_select},
+    {"selectattr", filter_selectattr},
+    {"sort", filter_sort},
+    {"string", string},
+    {"sum", filter_sum},
+    {"title", title},
+    {"tojson", tojson},
+    {"trim", trim},
+    {"unique", filter_unique},
+    {"upper", upper},
+    {"wordcount", wordcount},
 };
 
 struct value *apply_filter(struct run *run, struct str name, struct value *v,
                            const struct arguments *args)
 {
-    const struct function *f = find_function(filters, sizeof(filters) / sizeof(filters[0]), name);
+    const struct function *f =
+        find_function(filters, sizeof(filters) / sizeof(filters[0]), name);
 
     if (!f)
         return run_fail(run, ERR_UNSUPPORTED, "no filter named '%.*s'",

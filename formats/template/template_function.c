@@ -8,7 +8,8 @@
 
 enum { RANGE_MAX = 100000 };
 
-static struct value *range(struct run *run, struct value *self, const struct arguments *args)
+static struct value *range(struct run *run, struct value *self,
+                           const struct arguments *args)
 {
     int64_t bounds[3] = {0, 0, 1}, n;
     struct value *out;
@@ -31,7 +32,8 @@ static struct value *range(struct run *run, struct value *self, const struct arg
                       : (bounds[0] - bounds[1] - bounds[2] - 1) / -bounds[2];
     n = n < 0 ? 0 : n;
     if (n > RANGE_MAX)
-        return run_fail(run, ERR_UNSUPPORTED, "a range of more than %d numbers", RANGE_MAX);
+        return run_fail(run, ERR_UNSUPPORTED, "a range of more than %d numbers",
+                        RANGE_MAX);
     out = value_list(run, VALUE_LIST, (size_t)n);
     for (size_t i = 0; out && i < (size_t)n; i++) {
         out->list.items[i] = value_integer(run, bounds[0] + (int64_t)i * bounds[2]);
@@ -53,7 +55,8 @@ static struct value *collection(struct run *run, enum value_kind kind,
         if (from->kind != VALUE_DICT)
             return run_fail(run, ERR_USAGE, "%s cannot be made a dict", value_type(from));
         for (size_t k = 0; k < from->dict->n; k++)
-            if (!dict_set(run, out->dict, from->dict->pairs[k].key, from->dict->pairs[k].value))
+            if (!dict_set(run, out->dict, from->dict->pairs[k].key,
+                          from->dict->pairs[k].value))
                 return NULL;
     }
     for (size_t i = 0; out && i < args->n_named; i++) {
@@ -65,13 +68,15 @@ static struct value *collection(struct run *run, enum value_kind kind,
     return out;
 }
 
-static struct value *namespace(struct run *run, struct value *self, const struct arguments *args)
+static struct value *namespace(struct run *run, struct value *self,
+                               const struct arguments *args)
 {
     (void)self;
     return collection(run, VALUE_NAMESPACE, args);
 }
 
-static struct value *dict(struct run *run, struct value *self, const struct arguments *args)
+static struct value *dict(struct run *run, struct value *self,
+                          const struct arguments *args)
 {
     (void)self;
     return collection(run, VALUE_DICT, args);
@@ -84,7 +89,8 @@ static struct value *raise_exception(struct run *run, struct value *self,
 
     (void)self;
     message = message ? value_to_string(run, message) : NULL;
-    return run_fail(run, ERR_USAGE, "%s", message ? message->str.text : "it raised an exception");
+    return run_fail(run, ERR_USAGE, "%s",
+                    message ? message->str.text : "it raised an exception");
 }
 
 static struct value *strftime_now(struct run *run, struct value *self,
@@ -104,8 +110,11 @@ static struct value *strftime_now(struct run *run, struct value *self,
 }
 
 static const struct function functions[] = {
-    {"dict", dict},   {"namespace", namespace},           {"raise_exception", raise_exception},
-    {"range", range}, {"strftime_now", strftime_now},
+    {"dict", dict},
+    {"namespace", namespace},
+    {"raise_exception", raise_exception},
+    {"range", range},
+    {"strftime_now", strftime_now},
 };
 
 const struct function *global_function(struct str name)
@@ -115,14 +124,16 @@ const struct function *global_function(struct str name)
 
 /* ---- loop.cycle() and loop.changed() ---- */
 
-static struct value *cycle(struct run *run, struct value *self, const struct arguments *args)
+static struct value *cycle(struct run *run, struct value *self,
+                           const struct arguments *args)
 {
     if (args->n == 0)
         return run_fail(run, ERR_USAGE, "no items for cycling given");
     return args->list[self->loop->i % args->n];
 }
 
-static struct value *changed(struct run *run, struct value *self, const struct arguments *args)
+static struct value *changed(struct run *run, struct value *self,
+                             const struct arguments *args)
 {
     struct value *seen = value_list(run, VALUE_TUPLE, args->n);
     bool is_new;
@@ -141,8 +152,9 @@ static const struct function loop_methods[] = {{"changed", changed}, {"cycle", c
 static struct value *neighbour(struct run *run, const struct loop *loop, bool is_next)
 {
     if (is_next ? loop->i + 1 == loop->items->list.n : loop->i == 0)
-        return value_undefined(run, is_next ? "there is no next item" : "there is no previous item",
-                               is_next ? 21 : 25);
+        return value_undefined(
+            run, is_next ? "there is no next item" : "there is no previous item",
+            is_next ? 21 : 25);
     return loop->items->list.items[is_next ? loop->i + 1 : loop->i - 1];
 }
 
@@ -152,10 +164,14 @@ struct value *loop_attribute(struct run *run, struct loop *loop, struct str name
     const struct {
         const char *name;
         int64_t v;
-    } numbers[] = {{"index", i + 1},       {"index0", i},          {"length", n},
-                   {"revindex", n - i},    {"revindex0", n - i - 1},
+    } numbers[] = {{"index", i + 1},
+                   {"index0", i},
+                   {"length", n},
+                   {"revindex", n - i},
+                   {"revindex0", n - i - 1},
                    /* Only recursive loops, which are not supported, go deeper. */
-                   {"depth", 1},           {"depth0", 0}};
+                   {"depth", 1},
+                   {"depth0", 0}};
     const struct function *method =
         find_function(loop_methods, sizeof(loop_methods) / sizeof(loop_methods[0]), name);
     struct value *self, *v;

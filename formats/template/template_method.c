@@ -22,8 +22,8 @@ static int64_t find_bytes(struct str str, struct str part, bool from_end)
     return -1;
 }
 
-static struct value *find_in(struct run *run, struct value *self, const struct arguments *args,
-                             bool from_end)
+static struct value *find_in(struct run *run, struct value *self,
+                             const struct arguments *args, bool from_end)
 {
     const int64_t at = find_bytes(self->str, argument_str(args, 0, "sub", ""), from_end);
 
@@ -33,17 +33,20 @@ static struct value *find_in(struct run *run, struct value *self, const struct a
         run, at < 0 ? -1 : (int64_t)str_length((struct str){self->str.text, (size_t)at}));
 }
 
-static struct value *find(struct run *run, struct value *self, const struct arguments *args)
+static struct value *find(struct run *run, struct value *self,
+                          const struct arguments *args)
 {
     return find_in(run, self, args, false);
 }
 
-static struct value *rfind(struct run *run, struct value *self, const struct arguments *args)
+static struct value *rfind(struct run *run, struct value *self,
+                           const struct arguments *args)
 {
     return find_in(run, self, args, true);
 }
 
-static struct value *count(struct run *run, struct value *self, const struct arguments *args)
+static struct value *count(struct run *run, struct value *self,
+                           const struct arguments *args)
 {
     const struct str part = argument_str(args, 0, "sub", "");
     struct str rest = self->str;
@@ -70,7 +73,8 @@ static bool ends_with(struct str str, struct str part)
 }
 
 /* One text or a tuple of them. */
-static struct value *has_edge(struct run *run, struct value *self, const struct arguments *args,
+static struct value *has_edge(struct run *run, struct value *self,
+                              const struct arguments *args,
                               bool (*test)(struct str, struct str))
 {
     struct value *part = argument(args, 0, "prefix");
@@ -79,7 +83,8 @@ static struct value *has_edge(struct run *run, struct value *self, const struct 
 
     for (size_t i = 0; i < n; i++) {
         if (!list[i] || list[i]->kind != VALUE_STRING)
-            return run_fail(run, ERR_USAGE, "a text begins or ends with a text, not with %s",
+            return run_fail(run, ERR_USAGE,
+                            "a text begins or ends with a text, not with %s",
                             list[i] ? value_type(list[i]) : "nothing");
         if (test(self->str, list[i]->str))
             return value_bool(run, true);
@@ -87,37 +92,43 @@ static struct value *has_edge(struct run *run, struct value *self, const struct 
     return value_bool(run, false);
 }
 
-static struct value *startswith(struct run *run, struct value *self, const struct arguments *args)
+static struct value *startswith(struct run *run, struct value *self,
+                                const struct arguments *args)
 {
     return has_edge(run, self, args, begins_with);
 }
 
-static struct value *endswith(struct run *run, struct value *self, const struct arguments *args)
+static struct value *endswith(struct run *run, struct value *self,
+                              const struct arguments *args)
 {
     return has_edge(run, self, args, ends_with);
 }
 
 /* ---- cutting ---- */
 
-static struct value *strip_sides(struct run *run, struct value *self, const struct arguments *args,
-                                 bool left, bool right)
+static struct value *strip_sides(struct run *run, struct value *self,
+                                 const struct arguments *args, bool left, bool right)
 {
-    const struct str str = str_trim(self->str, argument_str(args, 0, "chars", NULL), left, right);
+    const struct str str =
+        str_trim(self->str, argument_str(args, 0, "chars", NULL), left, right);
 
     return value_string(run, str.text, str.n);
 }
 
-static struct value *strip(struct run *run, struct value *self, const struct arguments *args)
+static struct value *strip(struct run *run, struct value *self,
+                           const struct arguments *args)
 {
     return strip_sides(run, self, args, true, true);
 }
 
-static struct value *lstrip(struct run *run, struct value *self, const struct arguments *args)
+static struct value *lstrip(struct run *run, struct value *self,
+                            const struct arguments *args)
 {
     return strip_sides(run, self, args, true, false);
 }
 
-static struct value *rstrip(struct run *run, struct value *self, const struct arguments *args)
+static struct value *rstrip(struct run *run, struct value *self,
+                            const struct arguments *args)
 {
     return strip_sides(run, self, args, false, true);
 }
@@ -158,7 +169,8 @@ static bool push(struct run *run, struct pieces_list *to, struct str str)
         if (!grown)
             return false;
         if (to->n)
-            memcpy(grown->list.items, to->list->list.items, to->n * sizeof(struct value *));
+            memcpy(grown->list.items, to->list->list.items,
+                   to->n * sizeof(struct value *));
         to->list = grown;
     }
     to->list->list.items[to->n++] = item;
@@ -182,7 +194,8 @@ static size_t run_of(struct str str, bool of_space)
         const struct str rest = {str.text + at, str.n - at};
         const size_t n = str_offset(rest, 1);
 
-        if ((str_trim((struct str){rest.text, n}, (struct str){0}, true, false).n == 0) != of_space)
+        if ((str_trim((struct str){rest.text, n}, (struct str){0}, true, false).n == 0) !=
+            of_space)
             break;
         at += n;
     }
@@ -211,7 +224,8 @@ static struct value *split_words(struct run *run, struct str str, int64_t most)
     return close_list(run, &out);
 }
 
-static struct value *split_at(struct run *run, struct str str, struct str by, int64_t most)
+static struct value *split_at(struct run *run, struct str str, struct str by,
+                              int64_t most)
 {
     struct pieces_list out = {0};
     int64_t at;
@@ -226,7 +240,8 @@ static struct value *split_at(struct run *run, struct str str, struct str by, in
     return push(run, &out, str) ? close_list(run, &out) : NULL;
 }
 
-static struct value *split(struct run *run, struct value *self, const struct arguments *args)
+static struct value *split(struct run *run, struct value *self,
+                           const struct arguments *args)
 {
     const struct str by = argument_str(args, 0, "sep", NULL);
     const int64_t most = argument_integer(args, 1, "maxsplit", -1);
@@ -239,7 +254,8 @@ static struct value *split(struct run *run, struct value *self, const struct arg
 }
 
 /* From the right: the pieces come out last first, and are turned around. */
-static struct value *rsplit(struct run *run, struct value *self, const struct arguments *args)
+static struct value *rsplit(struct run *run, struct value *self,
+                            const struct arguments *args)
 {
     const struct str by = argument_str(args, 0, "sep", NULL);
     int64_t most = argument_integer(args, 1, "maxsplit", -1), at;
@@ -262,7 +278,8 @@ static struct value *rsplit(struct run *run, struct value *self, const struct ar
     return filter_reverse(run, close_list(run, &out), &(struct arguments){0});
 }
 
-static struct value *splitlines(struct run *run, struct value *self, const struct arguments *args)
+static struct value *splitlines(struct run *run, struct value *self,
+                                const struct arguments *args)
 {
     const bool keep = argument_true(args, 0, "keepends", false);
     struct pieces_list out = {0};
@@ -270,7 +287,8 @@ static struct value *splitlines(struct run *run, struct value *self, const struc
 
     while (str.n > 0) {
         const char *end = memchr(str.text, '\n', str.n);
-        const size_t n = end ? (size_t)(end - str.text) : str.n, taken = n + (end != NULL);
+        const size_t n = end ? (size_t)(end - str.text) : str.n,
+                     taken = n + (end != NULL);
         const size_t shown = keep ? taken : n - (n > 0 && end && str.text[n - 1] == '\r');
 
         if (!push(run, &out, (struct str){str.text, shown}))
@@ -288,9 +306,11 @@ struct value *str_replace(struct run *run, struct str str, struct str from, stru
     int64_t at;
 
     if (from.n == 0)
-        return run_fail(run, ERR_UNSUPPORTED, "replacing nothing by something is not supported");
+        return run_fail(run, ERR_UNSUPPORTED,
+                        "replacing nothing by something is not supported");
     while (most != 0 && (at = find_bytes(str, from, false)) >= 0) {
-        if (!text_put(run, &out, str.text, (size_t)at) || !text_put(run, &out, to.text, to.n))
+        if (!text_put(run, &out, str.text, (size_t)at) ||
+            !text_put(run, &out, to.text, to.n))
             return NULL;
         str.text += (size_t)at + from.n;
         str.n -= (size_t)at + from.n;
@@ -309,17 +329,20 @@ static struct value *as_filter(struct run *run, const char *name, struct value *
     return apply_filter(run, (struct str){name, strlen(name)}, self, args);
 }
 
-static struct value *upper(struct run *run, struct value *self, const struct arguments *args)
+static struct value *upper(struct run *run, struct value *self,
+                           const struct arguments *args)
 {
     return as_filter(run, "upper", self, args);
 }
 
-static struct value *lower(struct run *run, struct value *self, const struct arguments *args)
+static struct value *lower(struct run *run, struct value *self,
+                           const struct arguments *args)
 {
     return as_filter(run, "lower", self, args);
 }
 
-static struct value *title(struct run *run, struct value *self, const struct arguments *args)
+static struct value *title(struct run *run, struct value *self,
+                           const struct arguments *args)
 {
     return as_filter(run, "title", self, args);
 }
@@ -330,18 +353,21 @@ static struct value *capitalize(struct run *run, struct value *self,
     return as_filter(run, "capitalize", self, args);
 }
 
-static struct value *replace(struct run *run, struct value *self, const struct arguments *args)
+static struct value *replace(struct run *run, struct value *self,
+                             const struct arguments *args)
 {
     return as_filter(run, "replace", self, args);
 }
 
 /* "sep".join(list) is list | join("sep"). */
-static struct value *join(struct run *run, struct value *self, const struct arguments *args)
+static struct value *join(struct run *run, struct value *self,
+                          const struct arguments *args)
 {
     struct value *list = argument(args, 0, "iterable");
     const struct arguments by = {.list = &self, .n = 1};
 
-    return list ? filter_join(run, list, &by) : run_fail(run, ERR_USAGE, "join of nothing");
+    return list ? filter_join(run, list, &by)
+                : run_fail(run, ERR_USAGE, "join of nothing");
 }
 
 /* ---- what kind of characters ---- */
@@ -401,7 +427,8 @@ static struct value *isspace_method(struct run *run, struct value *self,
 
 /* ---- dicts and lists ---- */
 
-static struct value *get(struct run *run, struct value *self, const struct arguments *args)
+static struct value *get(struct run *run, struct value *self,
+                         const struct arguments *args)
 {
     struct value *key = argument(args, 0, "key"), *instead = argument(args, 1, "default");
     struct value *v = key ? dict_get(self->dict, key) : NULL;
@@ -411,13 +438,15 @@ static struct value *get(struct run *run, struct value *self, const struct argum
     return v ? v : instead ? instead : value_none(run);
 }
 
-static struct value *keys(struct run *run, struct value *self, const struct arguments *args)
+static struct value *keys(struct run *run, struct value *self,
+                          const struct arguments *args)
 {
     (void)args;
     return value_items(run, self);
 }
 
-static struct value *values(struct run *run, struct value *self, const struct arguments *args)
+static struct value *values(struct run *run, struct value *self,
+                            const struct arguments *args)
 {
     struct value *out = value_list(run, VALUE_LIST, self->dict->n);
 
@@ -427,7 +456,8 @@ static struct value *values(struct run *run, struct value *self, const struct ar
     return out;
 }
 
-static struct value *copy(struct run *run, struct value *self, const struct arguments *args)
+static struct value *copy(struct run *run, struct value *self,
+                          const struct arguments *args)
 {
     (void)run;
     (void)args;
@@ -453,7 +483,8 @@ static struct value *count_items(struct run *run, struct value *self,
     return value_integer(run, n);
 }
 
-static struct value *index_of(struct run *run, struct value *self, const struct arguments *args)
+static struct value *index_of(struct run *run, struct value *self,
+                              const struct arguments *args)
 {
     const struct value *what = argument(args, 0, "value");
 
@@ -464,27 +495,48 @@ static struct value *index_of(struct run *run, struct value *self, const struct 
 }
 
 static const struct function str_methods[] = {
-    {"capitalize", capitalize}, {"count", count},           {"endswith", endswith},
-    {"find", find},             {"isalnum", isalnum_method}, {"isalpha", isalpha_method},
-    {"isdigit", isdigit_method}, {"isspace", isspace_method}, {"join", join},
-    {"lower", lower},           {"lstrip", lstrip},         {"removeprefix", removeprefix},
-    {"removesuffix", removesuffix}, {"replace", replace},   {"rfind", rfind},
-    {"rsplit", rsplit},         {"rstrip", rstrip},         {"split", split},
-    {"splitlines", splitlines}, {"startswith", startswith}, {"strip", strip},
-    {"title", title},           {"upper", upper},
+    {"capitalize", capitalize},
+    {"count", count},
+    {"endswith", endswith},
+    {"find", find},
+    {"isalnum", isalnum_method},
+    {"isalpha", isalpha_method},
+    {"isdigit", isdigit_method},
+    {"isspace", isspace_method},
+    {"join", join},
+    {"lower", lower},
+    {"lstrip", lstrip},
+    {"removeprefix", removeprefix},
+    {"removesuffix", removesuffix},
+    {"replace", replace},
+    {"rfind", rfind},
+    {"rsplit", rsplit},
+    {"rstrip", rstrip},
+    {"split", split},
+    {"splitlines", splitlines},
+    {"startswith", startswith},
+    {"strip", strip},
+    {"title", title},
+    {"upper", upper},
 };
 
 static const struct function dict_methods[] = {
-    {"clear", refuse_change},   {"copy", copy},     {"get", get},
-    {"items", filter_items},    {"keys", keys},     {"pop", refuse_change},
-    {"popitem", refuse_change}, {"setdefault", refuse_change}, {"update", refuse_change},
+    {"clear", refuse_change},
+    {"copy", copy},
+    {"get", get},
+    {"items", filter_items},
+    {"keys", keys},
+    {"pop", refuse_change},
+    {"popitem", refuse_change},
+    {"setdefault", refuse_change},
+    {"update", refuse_change},
     {"values", values},
 };
 
 static const struct function list_methods[] = {
-    {"append", refuse_change}, {"clear", refuse_change}, {"copy", copy},
-    {"count", count_items},    {"extend", refuse_change}, {"index", index_of},
-    {"insert", refuse_change}, {"pop", refuse_change},   {"remove", refuse_change},
+    {"append", refuse_change},  {"clear", refuse_change},  {"copy", copy},
+    {"count", count_items},     {"extend", refuse_change}, {"index", index_of},
+    {"insert", refuse_change},  {"pop", refuse_change},    {"remove", refuse_change},
     {"reverse", refuse_change}, {"sort", refuse_change},
 };
 

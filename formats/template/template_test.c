@@ -71,7 +71,8 @@ static bool is_callable(const struct value *v)
 }
 
 /* Letters of one case only, at least one of them. */
-static bool has_case(const struct value *v, uint32_t (*other)(uint32_t), uint32_t (*own)(uint32_t))
+static bool has_case(const struct value *v, uint32_t (*other)(uint32_t),
+                     uint32_t (*own)(uint32_t))
 {
     bool has_letter = false;
 
@@ -113,22 +114,22 @@ static const struct {
     const char *name;
     test_body *body;
 } plain_tests[] = {
-    {"boolean", is_boolean},   {"callable", is_callable}, {"defined", is_defined},
-    {"even", is_even},         {"false", is_false},       {"float", is_float},
-    {"integer", is_integer},   {"iterable", is_sequence}, {"lower", is_lower},
-    {"mapping", is_mapping},   {"none", is_none},         {"number", value_is_number},
-    {"odd", is_odd},           {"sequence", is_sequence}, {"string", is_string},
-    {"true", is_true},         {"undefined", is_undefined}, {"upper", is_upper},
+    {"boolean", is_boolean}, {"callable", is_callable},   {"defined", is_defined},
+    {"even", is_even},       {"false", is_false},         {"float", is_float},
+    {"integer", is_integer}, {"iterable", is_sequence},   {"lower", is_lower},
+    {"mapping", is_mapping}, {"none", is_none},           {"number", value_is_number},
+    {"odd", is_odd},         {"sequence", is_sequence},   {"string", is_string},
+    {"true", is_true},       {"undefined", is_undefined}, {"upper", is_upper},
 };
 
 /* The spellings of comparison, and the operator each stands for. */
 static const struct {
     const char *name, *operator;
 } comparisons[] = {
-    {"==", "=="}, {"eq", "=="},          {"equalto", "=="},  {"!=", "!="}, {"ne", "!="},
-    {"<", "<"},   {"lt", "<"},           {"lessthan", "<"},  {"<=", "<="}, {"le", "<="},
-    {">", ">"},   {"gt", ">"},           {"greaterthan", ">"}, {">=", ">="}, {"ge", ">="},
-    {"in", "in"},
+    {"==", "=="},         {"eq", "=="}, {"equalto", "=="}, {"!=", "!="},
+    {"ne", "!="},         {"<", "<"},   {"lt", "<"},       {"lessthan", "<"},
+    {"<=", "<="},         {"le", "<="}, {">", ">"},        {"gt", ">"},
+    {"greaterthan", ">"}, {">=", ">="}, {"ge", ">="},      {"in", "in"},
 };
 
 static bool compares(struct run *run, const char *op, struct value *v, struct value *with,
@@ -148,7 +149,8 @@ static bool compares(struct run *run, const char *op, struct value *v, struct va
     return true;
 }
 
-static bool divides(struct run *run, const struct value *v, const struct value *by, bool *out)
+static bool divides(struct run *run, const struct value *v, const struct value *by,
+                    bool *out)
 {
     if (v->kind != VALUE_INTEGER || by->kind != VALUE_INTEGER || by->integer == 0) {
         run_fail(run, ERR_USAGE, "divisibleby needs two integers");
@@ -158,8 +160,8 @@ static bool divides(struct run *run, const struct value *v, const struct value *
     return true;
 }
 
-bool apply_test(struct run *run, struct str name, struct value *v, const struct arguments *args,
-                bool *out)
+bool apply_test(struct run *run, struct str name, struct value *v,
+                const struct arguments *args, bool *out)
 {
     struct value *with = argument(args, 0, "other");
 
@@ -177,7 +179,8 @@ bool apply_test(struct run *run, struct str name, struct value *v, const struct 
         *out = v->kind == with->kind && value_equal(v, with);
         return true;
     }
-    run_fail(run, ERR_UNSUPPORTED, "no test named '%.*s'%s", name.n < 40 ? (int)name.n : 40,
-             name.text, with ? "" : ", or it lacks its argument");
+    run_fail(run, ERR_UNSUPPORTED, "no test named '%.*s'%s",
+             name.n < 40 ? (int)name.n : 40, name.text,
+             with ? "" : ", or it lacks its argument");
     return false;
 }

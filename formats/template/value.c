@@ -29,7 +29,8 @@ void *run_alloc(struct run *run, size_t n_bytes)
     void *p;
 
     if (n_bytes > TEMPLATE_MAX_MEMORY - run->memory)
-        return run_fail(run, ERR_UNSUPPORTED, "it takes more than %d MB", TEMPLATE_MAX_MEMORY >> 20);
+        return run_fail(run, ERR_UNSUPPORTED, "it takes more than %d MB",
+                        TEMPLATE_MAX_MEMORY >> 20);
     run->memory += n_bytes;
     p = arena_alloc(&run->arena, n_bytes);
     return p ? p : run_fail(run, ERR_NOMEM, "no memory");
@@ -263,8 +264,9 @@ bool dict_set(struct run *run, struct dict *dict, struct value *key, struct valu
 const char *value_type(const struct value *v)
 {
     static const char *const names[] = {
-        "Undefined", "NoneType", "bool", "int",         "float", "str",      "list",
-        "tuple",     "dict",     "Namespace", "LoopContext", "Macro", "function", "method",
+        "Undefined",   "NoneType", "bool",     "int",    "float",
+        "str",         "list",     "tuple",    "dict",   "Namespace",
+        "LoopContext", "Macro",    "function", "method",
     };
 
     return names[v->kind];
@@ -373,7 +375,8 @@ bool value_equal(const struct value *a, const struct value *b)
     }
 }
 
-bool value_compare(struct run *run, const struct value *a, const struct value *b, int *order)
+bool value_compare(struct run *run, const struct value *a, const struct value *b,
+                   int *order)
 {
     if (a->kind == VALUE_INTEGER && b->kind == VALUE_INTEGER) {
         *order = (a->integer > b->integer) - (a->integer < b->integer);
@@ -396,7 +399,8 @@ bool value_compare(struct run *run, const struct value *a, const struct value *b
         *order = (a->list.n > b->list.n) - (a->list.n < b->list.n);
         return true;
     }
-    run_fail(run, ERR_USAGE, "%s and %s cannot be put in order", value_type(a), value_type(b));
+    run_fail(run, ERR_USAGE, "%s and %s cannot be put in order", value_type(a),
+             value_type(b));
     return false;
 }
 
@@ -408,7 +412,8 @@ static bool str_contains(struct str in, struct str part)
     return false;
 }
 
-bool value_contains(struct run *run, const struct value *in, const struct value *item, bool *out)
+bool value_contains(struct run *run, const struct value *in, const struct value *item,
+                    bool *out)
 {
     *out = false;
     if (in->kind == VALUE_STRING && item->kind == VALUE_STRING) {
@@ -426,7 +431,8 @@ bool value_contains(struct run *run, const struct value *in, const struct value 
     }
     if (in->kind == VALUE_UNDEFINED)
         return true;
-    run_fail(run, ERR_USAGE, "%s cannot be looked for in %s", value_type(item), value_type(in));
+    run_fail(run, ERR_USAGE, "%s cannot be looked for in %s", value_type(item),
+             value_type(in));
     return false;
 }
 
@@ -456,7 +462,8 @@ int value_depth(struct value *v)
     if (v->depth)
         return v->depth;
     for (size_t i = 0; i < n; i++) {
-        const int depth = value_depth(is_dict ? v->dict->pairs[i].value : v->list.items[i]);
+        const int depth =
+            value_depth(is_dict ? v->dict->pairs[i].value : v->list.items[i]);
 
         deepest = depth > deepest ? depth : deepest;
         if (is_dict && value_depth(v->dict->pairs[i].key) > deepest)

@@ -40,7 +40,7 @@ struct loop;
 struct dict {
     struct dict_pair {
         struct value *key, *value;
-    } *pairs; /* in the order of insertion */
+    } * pairs; /* in the order of insertion */
     size_t n, room;
 };
 
@@ -74,7 +74,7 @@ struct value {
         struct {
             struct value **items;
             size_t n;
-        } list; /* lists and tuples */
+        } list;            /* lists and tuples */
         struct dict *dict; /* dicts and namespaces */
         struct loop *loop;
         struct {
@@ -94,7 +94,7 @@ struct scope {
         struct str name;
         struct value *value;
         struct variable *next;
-    } *variables;
+    } * variables;
     struct scope *around;
 };
 
@@ -137,28 +137,33 @@ struct value *value_bool(struct run *run, bool v);
 struct value *value_integer(struct run *run, int64_t v);
 struct value *value_real(struct run *run, double v);
 struct value *value_string(struct run *run, const char *text, size_t n); /* copied */
-struct value *value_borrow(struct run *run, const char *text, size_t n); /* NUL or not: only
+struct value *value_borrow(struct run *run, const char *text,
+                           size_t n); /* NUL or not: only
                                                                             for texts in the arena */
-struct value *value_list(struct run *run, enum value_kind kind, size_t n); /* n empty places */
+struct value *value_list(struct run *run, enum value_kind kind,
+                         size_t n); /* n empty places */
 struct value *value_dict(struct run *run, enum value_kind kind);
 struct value *value_pair(struct run *run, struct value *a, struct value *b); /* a tuple */
 /* JSON as values; false when it nests too deep. */
 struct value *value_from_json(struct run *run, json_t *json);
 
 bool dict_set(struct run *run, struct dict *dict, struct value *key, struct value *value);
-struct value *dict_get(const struct dict *dict, const struct value *key); /* NULL: not there */
+struct value *dict_get(const struct dict *dict,
+                       const struct value *key); /* NULL: not there */
 struct value *dict_get_str(const struct dict *dict, const char *name, size_t n);
 
 /* ---- asking values ---- */
 
-const char *value_type(const struct value *v); /* "str", "dict", ... as Python names them */
+const char *
+value_type(const struct value *v); /* "str", "dict", ... as Python names them */
 bool value_true(const struct value *v);
 bool value_is_number(const struct value *v); /* bool, integer, real */
 bool value_is_list(const struct value *v);   /* list or tuple */
 double value_as_real(const struct value *v);
 bool value_equal(const struct value *a, const struct value *b);
 /* -1, 0, 1 in *order; run_fail() when they cannot be compared. */
-bool value_compare(struct run *run, const struct value *a, const struct value *b, int *order);
+bool value_compare(struct run *run, const struct value *a, const struct value *b,
+                   int *order);
 bool value_contains(struct run *run, const struct value *in, const struct value *item,
                     bool *out);
 int64_t value_length(const struct value *v); /* -1: it has none */
@@ -196,19 +201,23 @@ struct value *str_map(struct run *run, struct str str, uint32_t (*map)(uint32_t)
 /* `from` replaced by `to`, at most `most` times; all for -1. */
 struct value *str_replace(struct run *run, struct str str, struct str from, struct str to,
                           int64_t most);
-struct str str_trim(struct str str, struct str chars, bool left, bool right); /* chars.text NULL:
+struct str str_trim(struct str str, struct str chars, bool left,
+                    bool right); /* chars.text NULL:
                                                                                   white space */
 
 /* ---- looking things up ---- */
 
-struct value *argument(const struct arguments *args, size_t i, const char *name); /* or NULL */
+struct value *argument(const struct arguments *args, size_t i,
+                       const char *name); /* or NULL */
 int64_t argument_integer(const struct arguments *args, size_t i, const char *name,
                          int64_t otherwise);
-bool argument_true(const struct arguments *args, size_t i, const char *name, bool otherwise);
+bool argument_true(const struct arguments *args, size_t i, const char *name,
+                   bool otherwise);
 struct str argument_str(const struct arguments *args, size_t i, const char *name,
                         const char *otherwise);
 
-const struct function *find_function(const struct function *table, size_t n, struct str name);
+const struct function *find_function(const struct function *table, size_t n,
+                                     struct str name);
 
 /* a.name and a[key]; undefined when there is nothing. */
 struct value *get_attribute(struct run *run, struct value *a, struct str name);
@@ -216,20 +225,23 @@ struct value *get_item(struct run *run, struct value *a, const struct value *key
 /* "a.b.0" of a value, as map(attribute=...) and its like take it. */
 struct value *get_path(struct run *run, struct value *a, struct str path);
 struct value *get_slice(struct run *run, struct value *a, const struct value *bounds[3]);
-struct value *get_method(struct run *run, struct value *a, struct str name); /* NULL: none */
+struct value *get_method(struct run *run, struct value *a,
+                         struct str name); /* NULL: none */
 
 struct value *call(struct run *run, struct value *f, const struct arguments *args);
 struct value *apply_filter(struct run *run, struct str name, struct value *v,
                            const struct arguments *args);
-bool apply_test(struct run *run, struct str name, struct value *v, const struct arguments *args,
-                bool *out);
-struct value *apply_binary(struct run *run, struct str op, struct value *a, struct value *b);
+bool apply_test(struct run *run, struct str name, struct value *v,
+                const struct arguments *args, bool *out);
+struct value *apply_binary(struct run *run, struct str op, struct value *a,
+                           struct value *b);
 const struct function *global_function(struct str name); /* NULL: none */
 
 struct value *loop_attribute(struct run *run, struct loop *loop, struct str name);
 
 /* A new list in the order of its keys; equal ones keep their places. */
-struct value *sort_values(struct run *run, struct value *list, struct value *keys, bool reverse);
+struct value *sort_values(struct run *run, struct value *list, struct value *keys,
+                          bool reverse);
 /* The key a value sorts by: lower case unless `with_case`. */
 struct value *sort_key(struct run *run, struct value *v, bool with_case);
 

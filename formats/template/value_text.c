@@ -65,14 +65,15 @@ bool real_print(struct run *run, struct text *out, double v)
     e = strchr(digits, 'e');
     exponent = atoi(e + 1);
     if (exponent >= -4 && exponent < 16) {
-        const int n_digits = (int)(e - digits) - (digits[0] == '-') - (strchr(digits, '.') != NULL);
+        const int n_digits =
+            (int)(e - digits) - (digits[0] == '-') - (strchr(digits, '.') != NULL);
         const int decimals = n_digits - 1 - exponent;
 
         snprintf(digits, sizeof(digits), "%.*f", decimals > 1 ? decimals : 1, v);
         return text_put_str(run, out, digits);
     }
-    snprintf(e, sizeof(digits) - (size_t)(e - digits), "e%c%02d", exponent < 0 ? '-' : '+',
-             abs(exponent));
+    snprintf(e, sizeof(digits) - (size_t)(e - digits), "e%c%02d",
+             exponent < 0 ? '-' : '+', abs(exponent));
     return text_put_str(run, out, digits);
 }
 
@@ -103,7 +104,8 @@ static bool put_escaped(struct run *run, struct text *out, uint32_t c, char quot
 
 static bool string_repr(struct run *run, struct text *out, struct str str)
 {
-    const bool has_single = memchr(str.text, '\'', str.n), has_double = memchr(str.text, '"', str.n);
+    const bool has_single = memchr(str.text, '\'', str.n),
+               has_double = memchr(str.text, '"', str.n);
     const char quote = has_single && !has_double ? '"' : '\'';
     size_t length;
 
@@ -117,8 +119,8 @@ static bool string_repr(struct run *run, struct text *out, struct str str)
         length = utf8_length(p, str.n - at);
         length += length == 0;
         c = length == 1 ? (unsigned char)*p : utf8_decode(p, length);
-        is_plain = c >= 0x20 && (c < 0x7f || c > 0xa0) && c != '\\' && c != (unsigned char)quote &&
-                   c != 0xad;
+        is_plain = c >= 0x20 && (c < 0x7f || c > 0xa0) && c != '\\' &&
+                   c != (unsigned char)quote && c != 0xad;
         if (is_plain ? !text_put(run, out, p, length) : !put_escaped(run, out, c, quote))
             return false;
     }
@@ -132,7 +134,8 @@ static bool list_repr(struct run *run, struct text *out, const struct value *v)
     if (!text_put_str(run, out, is_tuple ? "(" : "["))
         return false;
     for (size_t i = 0; i < v->list.n; i++)
-        if ((i > 0 && !text_put_str(run, out, ", ")) || !value_repr(run, out, v->list.items[i]))
+        if ((i > 0 && !text_put_str(run, out, ", ")) ||
+            !value_repr(run, out, v->list.items[i]))
             return false;
     if (is_tuple && v->list.n == 1 && !text_put_str(run, out, ","))
         return false;
@@ -257,7 +260,8 @@ static bool json_newline(struct json_writer *w)
 
 static bool json_comma(struct json_writer *w, size_t i)
 {
-    return (i == 0 || text_put(w->run, w->out, w->style->comma.text, w->style->comma.n)) &&
+    return (i == 0 ||
+            text_put(w->run, w->out, w->style->comma.text, w->style->comma.n)) &&
            json_newline(w);
 }
 
@@ -269,7 +273,8 @@ static bool json_list(struct json_writer *w, const struct value *v)
     for (size_t i = 0; i < v->list.n && is_done; i++)
         is_done = json_comma(w, i) && json_put(w, v->list.items[i]);
     w->level--;
-    return is_done && (v->list.n == 0 || json_newline(w)) && text_put_str(w->run, w->out, "]");
+    return is_done && (v->list.n == 0 || json_newline(w)) &&
+           text_put_str(w->run, w->out, "]");
 }
 
 /* Keys that are not texts are written as the text of the value, as json.dumps does. */
@@ -280,7 +285,8 @@ static bool json_key(struct json_writer *w, const struct value *key)
     if (key->kind == VALUE_STRING)
         return json_string_put(w->run, w->out, key->str, w->style->ascii);
     return json_put(&(struct json_writer){w->run, &text, w->style, 0}, key) &&
-           json_string_put(w->run, w->out, (struct str){text.bytes, text.n}, w->style->ascii);
+           json_string_put(w->run, w->out, (struct str){text.bytes, text.n},
+                           w->style->ascii);
 }
 
 static struct value *sorted_keys(struct json_writer *w, const struct dict *dict)
@@ -303,7 +309,8 @@ static bool json_dict(struct json_writer *w, const struct dict *dict)
                   text_put(w->run, w->out, w->style->colon.text, w->style->colon.n) &&
                   json_put(w, dict_get(dict, keys->list.items[i]));
     w->level--;
-    return is_done && (dict->n == 0 || json_newline(w)) && text_put_str(w->run, w->out, "}");
+    return is_done && (dict->n == 0 || json_newline(w)) &&
+           text_put_str(w->run, w->out, "}");
 }
 
 static bool json_put(struct json_writer *w, const struct value *v)
@@ -318,7 +325,9 @@ static bool json_put(struct json_writer *w, const struct value *v)
     case VALUE_REAL:
         if (isnan(v->real) || isinf(v->real))
             return text_put_str(w->run, w->out,
-                                isnan(v->real) ? "NaN" : v->real > 0 ? "Infinity" : "-Infinity");
+                                isnan(v->real) ? "NaN"
+                                : v->real > 0  ? "Infinity"
+                                               : "-Infinity");
         return real_print(w->run, w->out, v->real);
     case VALUE_STRING:
         return json_string_put(w->run, w->out, v->str, w->style->ascii);

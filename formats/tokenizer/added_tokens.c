@@ -8,8 +8,8 @@
  */
 #include "formats/tokenizer/token_source.h"
 
-#include <stdlib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { PADDING_MAX = 256 };
@@ -71,17 +71,20 @@ enum status tokenizer_json_check(const struct token_source *source, struct error
     const bool has_pre = pre && !json_is_null(pre);
 
     if (has_normalizer && !replaces_spaces(normalizer))
-        return fail(err, ERR_UNSUPPORTED,
-                    "%s: tokenizer.json: a normalizer %s is not supported, only the one that "
-                    "replaces spaces by U+2581",
-                    source->folder, type_of(normalizer));
+        return fail(
+            err, ERR_UNSUPPORTED,
+            "%s: tokenizer.json: a normalizer %s is not supported, only the one that "
+            "replaces spaces by U+2581",
+            source->folder, type_of(normalizer));
     if (has_pre && !(has_normalizer ? splits_spaces(pre) : marks_spaces(pre)))
-        return fail(err, ERR_UNSUPPORTED, "%s: tokenizer.json: a pre_tokenizer %s is not supported",
+        return fail(err, ERR_UNSUPPORTED,
+                    "%s: tokenizer.json: a pre_tokenizer %s is not supported",
                     source->folder, type_of(pre));
     if (!has_normalizer && !has_pre)
-        return fail(err, ERR_UNSUPPORTED,
-                    "%s: tokenizer.json: nothing replaces spaces by U+2581, as Gemma does",
-                    source->folder);
+        return fail(
+            err, ERR_UNSUPPORTED,
+            "%s: tokenizer.json: nothing replaces spaces by U+2581, as Gemma does",
+            source->folder);
     return OK;
 }
 
@@ -108,7 +111,8 @@ static uint8_t flags_of(const json_t *token)
 static enum status add_token(const struct token_source *source, struct tokenizer *tok,
                              const json_t *token, struct error *err)
 {
-    const json_t *content = json_object_get(token, "content"), *id = json_object_get(token, "id");
+    const json_t *content = json_object_get(token, "content"),
+                 *id = json_object_get(token, "id");
     const char *text = json_string_value(content);
     int32_t there;
 
@@ -122,16 +126,18 @@ static enum status add_token(const struct token_source *source, struct tokenizer
         return OK;
     }
     if (source->rows && (uint64_t)json_integer_value(id) >= source->rows) {
-        log_warn("%s: the added token \"%s\" is left out: its id %lld is beyond the %llu rows of "
+        log_warn("%s: the added token \"%s\" is left out: its id %lld is beyond the %llu "
+                 "rows of "
                  "the embedding table",
                  source->folder, text, (long long)json_integer_value(id),
                  (unsigned long long)source->rows);
         return OK;
     }
-    if ((uint64_t)json_integer_value(id) > tok->pieces.n + json_array_size(source->added) +
-                                               PADDING_MAX)
-        return fail(err, ERR_CORRUPT, "the added token \"%.40s\" has id %lld, far beyond the %zu "
-                                      "pieces before it",
+    if ((uint64_t)json_integer_value(id) >
+        tok->pieces.n + json_array_size(source->added) + PADDING_MAX)
+        return fail(err, ERR_CORRUPT,
+                    "the added token \"%.40s\" has id %lld, far beyond the %zu "
+                    "pieces before it",
                     text, (long long)json_integer_value(id), tok->pieces.n);
     return pieces_set(&tok->pieces, (uint64_t)json_integer_value(id), text,
                       json_string_length(content), err);
@@ -141,7 +147,8 @@ static enum status add_tokens(const struct token_source *source, struct tokenize
                               struct error *err)
 {
     for (size_t i = 0; i < json_array_size(source->added); i++) {
-        const enum status st = add_token(source, tok, json_array_get(source->added, i), err);
+        const enum status st =
+            add_token(source, tok, json_array_get(source->added, i), err);
 
         if (st != OK)
             return st;
@@ -152,13 +159,15 @@ static enum status add_tokens(const struct token_source *source, struct tokenize
 /* ---- rows without a token ---- */
 
 /* Ids of model.vocab must be 0 .. n - 1, but for those that added tokens fill. */
-static enum status check_holes(const struct tokenizer *tok, size_t n_vocab, struct error *err)
+static enum status check_holes(const struct tokenizer *tok, size_t n_vocab,
+                               struct error *err)
 {
     size_t n;
 
     for (size_t id = 0; id < n_vocab; id++)
         if (!pieces_has(&tok->pieces, id))
-            return fail(err, ERR_CORRUPT, "piece \"%.40s\" has id %zu, but no piece has id %zu",
+            return fail(err, ERR_CORRUPT,
+                        "piece \"%.40s\" has id %zu, but no piece has id %zu",
                         pieces_text(&tok->pieces, n_vocab - 1, &n), n_vocab - 1, id);
     return OK;
 }
@@ -170,8 +179,8 @@ enum status check_rows(size_t n_pieces, uint64_t rows, struct error *err)
     /* Tables are padded to multiples of 64 or 128, never by an eighth of what is there. */
     if (missing >= PADDING_MAX || missing > n_pieces / 8)
         return fail(err, ERR_CORRUPT,
-                    "%zu pieces for the %llu rows of the embedding table (vocab_size)", n_pieces,
-                    (unsigned long long)rows);
+                    "%zu pieces for the %llu rows of the embedding table (vocab_size)",
+                    n_pieces, (unsigned long long)rows);
     return OK;
 }
 
@@ -198,7 +207,7 @@ enum status pad_pieces(struct tokenizer *tok, uint64_t rows, struct error *err)
 bool stays_visible(const char *text)
 {
     static const char *const visible[] = {
-        "<|channel>",      "<channel|>",       "<|tool_call>", "<tool_call|>",
+        "<|channel>",       "<channel|>",       "<|tool_call>", "<tool_call|>",
         "<|tool_response>", "<tool_response|>", "<|\"|>",
     };
 
@@ -251,7 +260,8 @@ static void note_flags(const struct token_source *source, struct tokenizer *tok)
     }
 }
 
-static void set_types(const struct token_source *source, struct tokenizer *tok, size_t n_given)
+static void set_types(const struct token_source *source, struct tokenizer *tok,
+                      size_t n_given)
 {
     for (size_t id = 0; id < tok->pieces.n; id++) {
         size_t n;
@@ -279,10 +289,11 @@ enum status added_tokens_apply(const struct token_source *source, struct tokeniz
         st = check_holes(tok, n_vocab, err);
     n_given = tok->pieces.n;
     if (st == OK && source->rows && n_given > source->rows)
-        st = fail(err, ERR_CORRUPT,
-                  "piece \"%.40s\" has id %zu, beyond the %llu rows of the embedding table",
-                  pieces_text(&tok->pieces, n_given - 1, &n), n_given - 1,
-                  (unsigned long long)source->rows);
+        st = fail(
+            err, ERR_CORRUPT,
+            "piece \"%.40s\" has id %zu, beyond the %llu rows of the embedding table",
+            pieces_text(&tok->pieces, n_given - 1, &n), n_given - 1,
+            (unsigned long long)source->rows);
     if (st == OK && source->rows)
         st = check_rows(tok->pieces.n_set, source->rows, err);
     if (st == OK)

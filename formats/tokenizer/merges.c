@@ -63,13 +63,14 @@ static enum status find_part(const struct merges *merges, const struct pieces *p
 {
     *id = pieces_find(pieces, text, n);
     if (*id < 0)
-        return fail(err, ERR_CORRUPT, "merge %zu: \"%.*s\" is not in the vocabulary", merges->n,
-                    n < 40 ? (int)n : 40, text);
+        return fail(err, ERR_CORRUPT, "merge %zu: \"%.*s\" is not in the vocabulary",
+                    merges->n, n < 40 ? (int)n : 40, text);
     return OK;
 }
 
-enum status merges_add(struct merges *merges, const struct pieces *pieces, const char *left,
-                       size_t n_left, const char *right, size_t n_right, struct error *err)
+enum status merges_add(struct merges *merges, const struct pieces *pieces,
+                       const char *left, size_t n_left, const char *right, size_t n_right,
+                       struct error *err)
 {
     struct pair_slot made = {.rank = (uint32_t)merges->n}, *slot;
     enum status st = find_part(merges, pieces, left, n_left, &made.left, err);
@@ -81,11 +82,12 @@ enum status merges_add(struct merges *merges, const struct pieces *pieces, const
     made.result = joined(pieces, left, n_left, right, n_right);
     if (made.result < 0)
         return fail(err, ERR_CORRUPT,
-                    "merge %zu: \"%.40s\" and \"%.40s\" make a text that is not in the vocabulary",
+                    "merge %zu: \"%.40s\" and \"%.40s\" make a text that is not in the "
+                    "vocabulary",
                     merges->n, left, right);
     if (byte_of_piece(left, n_left) >= 0 || byte_of_piece(right, n_right) >= 0)
-        return fail(err, ERR_UNSUPPORTED, "merge %zu: merges of byte pieces are not supported",
-                    merges->n);
+        return fail(err, ERR_UNSUPPORTED,
+                    "merge %zu: merges of byte pieces are not supported", merges->n);
     if (merges->n >= MERGES_MAX)
         return fail(err, ERR_UNSUPPORTED, "more than %d merges", MERGES_MAX);
     if (merges->n == merges->room && !grow(merges))
@@ -93,8 +95,9 @@ enum status merges_add(struct merges *merges, const struct pieces *pieces, const
 
     slot = locate(merges, made.left, made.right);
     if (slot->rank != RANK_NONE)
-        return fail(err, ERR_CORRUPT, "merge %zu: \"%.40s\" and \"%.40s\" are merge %u already",
-                    merges->n, left, right, (unsigned)slot->rank);
+        return fail(err, ERR_CORRUPT,
+                    "merge %zu: \"%.40s\" and \"%.40s\" are merge %u already", merges->n,
+                    left, right, (unsigned)slot->rank);
     *slot = made;
     merges->list[merges->n++] = (struct merge){made.left, made.right};
     return OK;

@@ -36,8 +36,8 @@ MUST_CHECK enum status merges_add(struct merges *merges, const struct pieces *pi
                                   size_t n_right, struct error *err);
 
 /* The rank of a pair and the piece it makes; RANK_NONE when it does not merge. */
-static inline uint32_t merges_rank(const struct merges *merges, int32_t left, int32_t right,
-                                   int32_t *result)
+static inline uint32_t merges_rank(const struct merges *merges, int32_t left,
+                                   int32_t right, int32_t *result)
 {
     const size_t mask = merges->n_slots - 1;
     const uint64_t key = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;

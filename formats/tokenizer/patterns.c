@@ -4,8 +4,8 @@
  * Sorted by text, all patterns that share a prefix are one range: walking down a text narrows the
  * range byte by byte, without a tree.
  */
-#include "formats/tokenizer/vocabulary.h"
 #include "base/utf8.h"
+#include "formats/tokenizer/vocabulary.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -68,20 +68,22 @@ static bool is_blank(uint32_t c)
 static bool is_word(uint32_t c)
 {
     if (c < 0x80)
-        return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-               c == '_';
+        return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
+               (c >= 'a' && c <= 'z') || c == '_';
     return !is_blank(c) && c >= 0xaa && !(c >= 0x2000 && c <= 0x206f) &&
            !(c >= 0x3000 && c <= 0x3004);
 }
 
 /* The character that begins at (or, `before`, ends at) `at`, and its bytes; 0 at an end. */
-static uint32_t character(const char *text, size_t n, size_t at, bool before, size_t *length)
+static uint32_t character(const char *text, size_t n, size_t at, bool before,
+                          size_t *length)
 {
     size_t begin = at;
 
     *length = 0;
     if (before) {
-        while (begin > 0 && at - begin < 4 && ((unsigned char)text[begin - 1] & 0xc0) == 0x80)
+        while (begin > 0 && at - begin < 4 &&
+               ((unsigned char)text[begin - 1] & 0xc0) == 0x80)
             begin--;
         begin -= begin > 0;
         n = at;
@@ -107,7 +109,8 @@ static void widen(struct pattern_match *match, uint8_t flags, const char *text, 
         match->n += length;
     }
     while (flags & ADDED_RSTRIP &&
-           is_blank(character(text, n, match->begin + match->n, false, &length)) && length > 0)
+           is_blank(character(text, n, match->begin + match->n, false, &length)) &&
+           length > 0)
         match->n += length;
 }
 
@@ -123,8 +126,8 @@ static bool stands_alone(const struct pattern_match *match, const char *text, si
 
 /* The first pattern in [lo, hi) whose byte at `depth` is not below c. All share `depth` bytes;
  * one that ends there comes first and has no such byte. */
-static size_t lower_bound(const struct pattern *patterns, size_t lo, size_t hi, size_t depth,
-                          unsigned c)
+static size_t lower_bound(const struct pattern *patterns, size_t lo, size_t hi,
+                          size_t depth, unsigned c)
 {
     while (lo < hi) {
         const size_t mid = lo + (hi - lo) / 2;
@@ -143,8 +146,8 @@ static bool is_wanted(const struct tokenizer *tok, int32_t id, bool with_special
 }
 
 /* The longest wanted pattern at the start of text, or NULL. */
-static const struct pattern *longest(const struct tokenizer *tok, const char *text, size_t n,
-                                     bool with_special)
+static const struct pattern *longest(const struct tokenizer *tok, const char *text,
+                                     size_t n, bool with_special)
 {
     const struct pattern *patterns = tok->patterns, *best = NULL;
     const unsigned first = (unsigned char)text[0];
@@ -156,7 +159,8 @@ static const struct pattern *longest(const struct tokenizer *tok, const char *te
         if (depth == n)
             break;
         lo = lower_bound(patterns, lo, hi, depth, (unsigned char)text[depth]);
-        hi = lower_bound(patterns, lo, hi, depth, (unsigned)(unsigned char)text[depth] + 1);
+        hi = lower_bound(patterns, lo, hi, depth,
+                         (unsigned)(unsigned char)text[depth] + 1);
     }
     return best;
 }

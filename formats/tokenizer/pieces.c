@@ -104,25 +104,26 @@ static bool grow_text(struct pieces *pieces, size_t n)
 }
 
 /* What stands in the way of a new piece. */
-static enum status check(const struct pieces *pieces, uint64_t id, const char *text, size_t n,
-                         struct error *err)
+static enum status check(const struct pieces *pieces, uint64_t id, const char *text,
+                         size_t n, struct error *err)
 {
     int32_t twin;
     size_t n_old;
 
     if (id >= PIECES_MAX)
-        return fail(err, ERR_UNSUPPORTED, "piece \"%.40s\" has id %llu, the limit is %d", text,
-                    (unsigned long long)id, PIECES_MAX - 1);
+        return fail(err, ERR_UNSUPPORTED, "piece \"%.40s\" has id %llu, the limit is %d",
+                    text, (unsigned long long)id, PIECES_MAX - 1);
     if (n >= PIECE_MAX_BYTES || pieces->n_text + n + 1 >= PIECE_HOLE)
         return fail(err, ERR_UNSUPPORTED, "piece %llu is %zu bytes long",
                     (unsigned long long)id, n);
     if (pieces_has(pieces, (size_t)id))
         return fail(err, ERR_CORRUPT, "two pieces have id %llu: \"%.40s\" and \"%.40s\"",
-                    (unsigned long long)id, pieces_text(pieces, (size_t)id, &n_old), text);
+                    (unsigned long long)id, pieces_text(pieces, (size_t)id, &n_old),
+                    text);
     twin = pieces_find(pieces, text, n);
     if (twin >= 0)
-        return fail(err, ERR_CORRUPT, "piece \"%.40s\" is there twice, as %d and as %llu", text,
-                    (int)twin, (unsigned long long)id);
+        return fail(err, ERR_CORRUPT, "piece \"%.40s\" is there twice, as %d and as %llu",
+                    text, (int)twin, (unsigned long long)id);
     return OK;
 }
 
@@ -137,7 +138,8 @@ enum status pieces_set(struct pieces *pieces, uint64_t id, const char *text, siz
     if (!grow_text(pieces, n + 1) ||
         (id >= pieces->n && !grow_ids(pieces, (size_t)id + 1)) ||
         (2 * (pieces->n_set + 1) > pieces->n_slots && !grow_slots(pieces)))
-        return fail(err, ERR_NOMEM, "no memory for a vocabulary of %zu pieces", pieces->n);
+        return fail(err, ERR_NOMEM, "no memory for a vocabulary of %zu pieces",
+                    pieces->n);
 
     hash = hash_bytes(text, n);
     *locate(pieces, text, n, hash) =

@@ -28,9 +28,9 @@ enum {
 struct pieces {
     char *text; /* owned */
     size_t n_text, text_room;
-    struct piece_place *at; /* by id, owned */
-    size_t n, room;         /* one more than the highest id */
-    size_t n_set;           /* ids that are no holes */
+    struct piece_place *at;   /* by id, owned */
+    size_t n, room;           /* one more than the highest id */
+    size_t n_set;             /* ids that are no holes */
     struct piece_slot *slots; /* owned; a power of two, at most half of them used */
     size_t n_slots;
 };

@@ -171,7 +171,8 @@ static enum status read_trainer(struct model *model, struct bytes src, struct er
     return OK;
 }
 
-static enum status read_normalizer(struct model *model, struct bytes src, struct error *err)
+static enum status read_normalizer(struct model *model, struct bytes src,
+                                   struct error *err)
 {
     struct field field;
 
@@ -200,8 +201,8 @@ static enum status read_model(struct model *model, struct bytes src, struct erro
         struct field field;
 
         if (!next_field(&src, &field))
-            return fail(err, ERR_CORRUPT, "not a SentencePiece model: position %zu is malformed",
-                        at);
+            return fail(err, ERR_CORRUPT,
+                        "not a SentencePiece model: position %zu is malformed", at);
         if (is_field(&field, 1, WIRE_BYTES))
             st = read_piece(model, field.bytes, err);
         else if (is_field(&field, 2, WIRE_BYTES))
@@ -258,7 +259,8 @@ static enum status put_token(const struct token_source *source, struct model *mo
     if ((uint64_t)id < model->n)
         model->pieces[id] = token;
     else
-        log_warn("%s: the added token \"%s\" is left out: its id %lld is beyond the %zu rows of "
+        log_warn("%s: the added token \"%s\" is left out: its id %lld is beyond the %zu "
+                 "rows of "
                  "the embedding table",
                  source->folder, token.text, (long long)id, model->n);
     return OK;
@@ -274,8 +276,8 @@ static enum status put_added_map(const struct token_source *source, struct model
     {
         const struct staged token = {
             .text = key, .n = strlen(key), .score = -1000.0f, .type = PIECE_USER};
-        enum status st =
-            put_token(source, model, json_is_integer(id) ? json_integer_value(id) : -1, token, err);
+        enum status st = put_token(
+            source, model, json_is_integer(id) ? json_integer_value(id) : -1, token, err);
 
         if (st != OK)
             return st;
@@ -289,8 +291,8 @@ static enum status put_decoder(const struct token_source *source, struct model *
     const char *key;
     json_t *token;
 
-    json_object_foreach(json_object_get(source->tokenizer_config, "added_tokens_decoder"), key,
-                        token)
+    json_object_foreach(json_object_get(source->tokenizer_config, "added_tokens_decoder"),
+                        key, token)
     {
         const json_t *content = json_object_get(token, "content");
         struct staged piece = {.text = json_string_value(content),
@@ -302,7 +304,8 @@ static enum status put_decoder(const struct token_source *source, struct model *
         enum status st;
 
         if (!*key || *end)
-            return fail(err, ERR_CORRUPT, "added_tokens_decoder: \"%.40s\" is not an id", key);
+            return fail(err, ERR_CORRUPT, "added_tokens_decoder: \"%.40s\" is not an id",
+                        key);
         if (json_is_true(json_object_get(token, "special")) ||
             (piece.text && looks_special(piece.text, piece.n)))
             piece.type = PIECE_CONTROL;
@@ -362,7 +365,8 @@ enum status sentencepiece_parse(const uint8_t *bytes, size_t n_bytes,
                                 const struct token_source *source, struct tokenizer *tok,
                                 struct error *err)
 {
-    static const enum special of_id[4] = {SPECIAL_UNK, SPECIAL_BOS, SPECIAL_EOS, SPECIAL_PAD};
+    static const enum special of_id[4] = {SPECIAL_UNK, SPECIAL_BOS, SPECIAL_EOS,
+                                          SPECIAL_PAD};
     struct model model = {.ids = {0, 1, 2, -1}, .model_type = 1};
     enum status st;
 
@@ -396,7 +400,8 @@ enum status sentencepiece_read(const char *path, const struct token_source *sour
     size_t n = 0;
     enum status st = file_read_all(path, FILE_MAX, &bytes, &n, err);
 
-    if (st == OK && sentencepiece_parse((const uint8_t *)bytes, n, source, tok, err) != OK)
+    if (st == OK &&
+        sentencepiece_parse((const uint8_t *)bytes, n, source, tok, err) != OK)
         st = fail_at(err, path);
     free(bytes);
     return st;

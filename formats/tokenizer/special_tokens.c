@@ -114,14 +114,16 @@ static void read_pair(struct tokenizer *tok, struct names *names, const json_t *
         names->of[SPECIAL_SEP] = names->of[SPECIAL_EOS];
 }
 
-static void read_processor(struct tokenizer *tok, struct names *names, const json_t *processor)
+static void read_processor(struct tokenizer *tok, struct names *names,
+                           const json_t *processor)
 {
     const json_t *single = json_object_get(processor, "single");
     const size_t n = json_array_size(single);
     const char *first = n > 1 ? template_token(single, 0) : NULL;
     const char *last = n > 1 ? template_token(single, n - 1) : NULL;
 
-    if (!same(json_string_value(json_object_get(processor, "type")), "TemplateProcessing"))
+    if (!same(json_string_value(json_object_get(processor, "type")),
+              "TemplateProcessing"))
         return;
     read_single(tok, names, first, last);
     read_pair(tok, names, json_object_get(processor, "pair"), first, last);
@@ -154,7 +156,8 @@ static int32_t added_id(const struct token_source *source, const struct tokenize
     return -1;
 }
 
-static void read_flags(const struct token_source *source, struct tokenizer *tok, enum special i)
+static void read_flags(const struct token_source *source, struct tokenizer *tok,
+                       enum special i)
 {
     char key[24];
     const json_t *value;
@@ -190,8 +193,9 @@ static void set_by_name(struct tokenizer *tok, enum special i, const char *name)
         vocabulary_set_special(tok, i, id);
 }
 
-static enum status check_named(const struct token_source *source, const struct tokenizer *tok,
-                               const struct names *names, struct error *err)
+static enum status check_named(const struct token_source *source,
+                               const struct tokenizer *tok, const struct names *names,
+                               struct error *err)
 {
     for (int i = 0; i <= SPECIAL_MASK; i++) {
         const char *name = names->of[i];
@@ -199,10 +203,11 @@ static enum status check_named(const struct token_source *source, const struct t
         if (!name || tokenizer_find(tok, name) >= 0)
             continue;
         if (i == SPECIAL_BOS || i == SPECIAL_EOS)
-            return fail(err, ERR_CORRUPT,
-                        "%s: tokenizer_config.json names \"%.40s\" as %s_token, but no piece of "
-                        "the vocabulary has that text",
-                        source->folder, name, special_name((enum special)i));
+            return fail(
+                err, ERR_CORRUPT,
+                "%s: tokenizer_config.json names \"%.40s\" as %s_token, but no piece of "
+                "the vocabulary has that text",
+                source->folder, name, special_name((enum special)i));
         log_warn("%s: the %s_token \"%s\" is not in the vocabulary", source->folder,
                  special_name((enum special)i), name);
     }
@@ -213,9 +218,8 @@ static enum status check_named(const struct token_source *source, const struct t
 
 static void mark_control(struct tokenizer *tok, const json_t *token)
 {
-    const char *text = json_string_value(json_is_object(token)
-                                             ? json_object_get(token, "content")
-                                             : token);
+    const char *text = json_string_value(
+        json_is_object(token) ? json_object_get(token, "content") : token);
     const int32_t id = text ? tokenizer_find(tok, text) : -1;
 
     if (id >= 0 && !stays_visible(text) && tok->types[id] != PIECE_BYTE)
@@ -303,8 +307,7 @@ enum status special_tokens_apply(const struct token_source *source, struct token
         return st;
     read_post_processor(source, tok, &names);
     for (int i = 0; i <= (int)names.last; i++) {
-        const int32_t id =
-            names.of[i] ? added_id(source, tok, names.of[i]) : -1;
+        const int32_t id = names.of[i] ? added_id(source, tok, names.of[i]) : -1;
 
         read_flags(source, tok, (enum special)i);
         if (id >= 0)
@@ -320,10 +323,11 @@ enum status special_tokens_apply(const struct token_source *source, struct token
     set_by_name(tok, SPECIAL_BOS, "<bos>");
     set_by_name(tok, SPECIAL_EOS, "<eos>");
     if (tok->ids[SPECIAL_BOS] < 0)
-        return fail(err, ERR_CORRUPT,
-                    "%s: no bos token: neither tokenizer_config.json nor config.json names one, "
-                    "and no piece is \"<bos>\"",
-                    source->folder);
+        return fail(
+            err, ERR_CORRUPT,
+            "%s: no bos token: neither tokenizer_config.json nor config.json names one, "
+            "and no piece is \"<bos>\"",
+            source->folder);
     mark_configured(tok, source->tokenizer_config);
     mark_configured(tok, source->special_map);
     add_end_ids(tok, json_object_get(source->config, "eos_token_id"));

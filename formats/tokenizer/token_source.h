@@ -22,9 +22,9 @@ MUST_CHECK enum status tokenizer_json_read(const char *path, struct token_source
                                            struct tokenizer *tok, struct error *err);
 
 /* The same over bytes in memory; `path` is for the sentences. */
-MUST_CHECK enum status tokenizer_json_parse(const char *path, const char *bytes, size_t n_bytes,
-                                            struct token_source *source, struct tokenizer *tok,
-                                            struct error *err);
+MUST_CHECK enum status tokenizer_json_parse(const char *path, const char *bytes,
+                                            size_t n_bytes, struct token_source *source,
+                                            struct tokenizer *tok, struct error *err);
 
 /* The text must be normalized and split as Gemma does it. ERR_UNSUPPORTED names what is not. */
 MUST_CHECK enum status tokenizer_json_check(const struct token_source *source,
@@ -36,7 +36,8 @@ MUST_CHECK enum status added_tokens_apply(const struct token_source *source,
                                           struct tokenizer *tok, struct error *err);
 
 /* Read tokenizer.model with the added tokens of the other files. */
-MUST_CHECK enum status sentencepiece_read(const char *path, const struct token_source *source,
+MUST_CHECK enum status sentencepiece_read(const char *path,
+                                          const struct token_source *source,
                                           struct tokenizer *tok, struct error *err);
 /* The same over bytes in memory, without other files: for tests and fuzzing. */
 MUST_CHECK enum status sentencepiece_parse(const uint8_t *bytes, size_t n_bytes,
@@ -49,7 +50,8 @@ MUST_CHECK enum status special_tokens_apply(const struct token_source *source,
                                             struct tokenizer *tok, struct error *err);
 
 /* A piece that stands for a row without a token. */
-MUST_CHECK enum status pad_pieces(struct tokenizer *tok, uint64_t rows, struct error *err);
+MUST_CHECK enum status pad_pieces(struct tokenizer *tok, uint64_t rows,
+                                  struct error *err);
 
 /* ERR_CORRUPT when there are too few pieces for the rows of the table to be its tokenizer. */
 MUST_CHECK enum status check_rows(size_t n_pieces, uint64_t rows, struct error *err);

@@ -193,18 +193,17 @@ static bool flush(struct encoder *enc)
 static bool add_symbol(struct encoder *enc, size_t begin, size_t n, int32_t id)
 {
     const uint32_t i = (uint32_t)enc->n_symbols;
-    struct symbol *symbols =
-        roomy(enc->symbols, &enc->symbol_room, i, sizeof(*symbols));
+    struct symbol *symbols = roomy(enc->symbols, &enc->symbol_room, i, sizeof(*symbols));
 
     if (!symbols)
         return false;
     enc->symbols = symbols;
     symbols[i] = (struct symbol){.begin = (uint32_t)begin,
-                                      .n = (uint32_t)n,
-                                      .prev = i ? i - 1 : NOBODY,
-                                      .next = i + 1,
-                                      .id = id,
-                                      .rank = RANK_NONE};
+                                 .n = (uint32_t)n,
+                                 .prev = i ? i - 1 : NOBODY,
+                                 .next = i + 1,
+                                 .id = id,
+                                 .rank = RANK_NONE};
     enc->n_symbols++;
     return true;
 }
@@ -301,13 +300,15 @@ static bool encode(struct encoder *enc, const char *text, size_t n, unsigned fla
 }
 
 enum status tokenizer_encode(const struct tokenizer *tok, const char *text, size_t n,
-                             unsigned flags, int32_t **ids, size_t *n_ids, struct error *err)
+                             unsigned flags, int32_t **ids, size_t *n_ids,
+                             struct error *err)
 {
     struct encoder enc = {.tok = tok};
     bool is_done;
 
     if (n >= TEXT_MAX)
-        return fail(err, ERR_USAGE, "a text of %zu bytes is too long to encode at once", n);
+        return fail(err, ERR_USAGE, "a text of %zu bytes is too long to encode at once",
+                    n);
     is_done = reserve_ids(&enc, n / 4) && encode(&enc, text, n, flags);
     free(enc.text);
     free(enc.symbols);

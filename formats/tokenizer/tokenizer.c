@@ -49,12 +49,14 @@ int32_t tokenizer_find(const struct tokenizer *tok, const char *piece)
     return pieces_find(&tok->pieces, piece, strlen(piece));
 }
 
-const char *tokenizer_piece(const struct tokenizer *tok, int32_t id, bool with_special, size_t *n)
+const char *tokenizer_piece(const struct tokenizer *tok, int32_t id, bool with_special,
+                            size_t *n)
 {
     *n = 0;
     if (id < 0 || (size_t)id >= tok->pieces.n)
         return "";
-    if (!with_special && (tok->types[id] == PIECE_CONTROL || tok->types[id] == PIECE_UNKNOWN))
+    if (!with_special &&
+        (tok->types[id] == PIECE_CONTROL || tok->types[id] == PIECE_UNKNOWN))
         return "";
     *n = tok->printed[id].n;
     return tok->print_text + tok->printed[id].begin;
@@ -129,8 +131,9 @@ static bool spell(struct spelling *out, const struct tokenizer *tok, int32_t id,
     return append(out, text, n);
 }
 
-enum status tokenizer_decode(const struct tokenizer *tok, const int32_t *ids, size_t n_ids,
-                             bool with_special, char **text, size_t *n, struct error *err)
+enum status tokenizer_decode(const struct tokenizer *tok, const int32_t *ids,
+                             size_t n_ids, bool with_special, char **text, size_t *n,
+                             struct error *err)
 {
     struct spelling out = {0};
     bool has_memory = append(&out, "", 0);

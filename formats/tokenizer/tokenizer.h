@@ -27,8 +27,8 @@ MUST_CHECK enum status tokenizer_open_folder(const char *folder, const json_t *c
                                              struct tokenizer **out, struct error *err);
 
 /* From the tokenizer.ggml.* keys of a GGUF. */
-MUST_CHECK enum status tokenizer_from_meta(const struct gguf_meta *meta, struct tokenizer **out,
-                                           struct error *err);
+MUST_CHECK enum status tokenizer_from_meta(const struct gguf_meta *meta,
+                                           struct tokenizer **out, struct error *err);
 
 /* Write the tokenizer.* keys llama.cpp's converter writes (keys, types, order), for the
  * architecture `arch` ("gemma4", "gemma3", ...). The chat templates stand in the middle of them,
@@ -39,16 +39,17 @@ MUST_CHECK enum status tokenizer_to_meta(const struct tokenizer *tok, const char
 
 enum tokenize_flags {
     TOKENIZE_SPECIAL = 1, /* recognise control tokens written in the text */
-    TOKENIZE_BOS = 2,     /* put BOS first when the vocabulary wants it (unless already there) */
-    TOKENIZE_EOS = 4,     /* put EOS last when the vocabulary wants it (embedding models) */
+    TOKENIZE_BOS =
+        2, /* put BOS first when the vocabulary wants it (unless already there) */
+    TOKENIZE_EOS = 4, /* put EOS last when the vocabulary wants it (embedding models) */
 };
 
 /* Encode n bytes of text, n < 2^30 (invalid UTF-8 becomes byte pieces). User-defined tokens are
  * found in the text with any flags. *ids is owned by the caller (free). Safe from several threads
  * at once. ERR_USAGE when the text is too long; ERR_NOMEM. */
-MUST_CHECK enum status tokenizer_encode(const struct tokenizer *tok, const char *text, size_t n,
-                                        unsigned flags, int32_t **ids, size_t *n_ids,
-                                        struct error *err);
+MUST_CHECK enum status tokenizer_encode(const struct tokenizer *tok, const char *text,
+                                        size_t n, unsigned flags, int32_t **ids,
+                                        size_t *n_ids, struct error *err);
 
 /* The bytes of one piece as it prints: U+2581 is a space, byte pieces are bytes; control tokens
  * print nothing unless with_special. Borrowed; *n may be 0. */
@@ -57,8 +58,8 @@ const char *tokenizer_piece(const struct tokenizer *tok, int32_t id, bool with_s
 
 /* Decode ids to text owned by the caller (NUL-terminated). Bad ids are ERR_USAGE. */
 MUST_CHECK enum status tokenizer_decode(const struct tokenizer *tok, const int32_t *ids,
-                                        size_t n_ids, bool with_special, char **text, size_t *n,
-                                        struct error *err);
+                                        size_t n_ids, bool with_special, char **text,
+                                        size_t *n, struct error *err);
 
 size_t tokenizer_size(const struct tokenizer *tok); /* vocabulary entries */
 int32_t tokenizer_bos(const struct tokenizer *tok); /* -1: none */
@@ -66,7 +67,8 @@ int32_t tokenizer_eos(const struct tokenizer *tok);
 bool tokenizer_adds_bos(const struct tokenizer *tok);
 bool tokenizer_adds_eos(const struct tokenizer *tok);
 bool tokenizer_is_end(const struct tokenizer *tok, int32_t id); /* <eos>, <turn|>, ... */
-int32_t tokenizer_find(const struct tokenizer *tok, const char *piece); /* exact text; -1 */
+int32_t tokenizer_find(const struct tokenizer *tok,
+                       const char *piece); /* exact text; -1 */
 /* SHA-256 over all pieces, types and merges: two vocabularies with the same digest encode alike. */
 void tokenizer_digest(const struct tokenizer *tok, uint8_t digest[32]);
 void tokenizer_free(struct tokenizer *tok); /* NULL is fine */

@@ -26,8 +26,8 @@ struct reader {
 
 static enum status not_json(struct reader *r)
 {
-    return fail(r->err, ERR_CORRUPT, "%s: not JSON at position %zu: %s", r->path, r->scan.at,
-                r->scan.why ? r->scan.why : "something else was expected");
+    return fail(r->err, ERR_CORRUPT, "%s: not JSON at position %zu: %s", r->path,
+                r->scan.at, r->scan.why ? r->scan.why : "something else was expected");
 }
 
 static enum status wrong(struct reader *r, const char *what)
@@ -53,8 +53,9 @@ static enum status read_tree(struct reader *r, json_t **out)
     if (st != OK)
         return st;
     if (n > TREE_MAX)
-        return fail(r->err, ERR_UNSUPPORTED, "%s: a part of %zu bytes at position %zu is too long",
-                    r->path, n, begin);
+        return fail(r->err, ERR_UNSUPPORTED,
+                    "%s: a part of %zu bytes at position %zu is too long", r->path, n,
+                    begin);
     json_decref(*out);
     *out = json_loadb(r->scan.bytes + begin, n, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES,
                       &trouble);
@@ -74,18 +75,18 @@ static enum status read_piece(struct reader *r)
     enum status st;
 
     if (n >= sizeof(text))
-        return fail(r->err, ERR_UNSUPPORTED, "%s: a piece of %zu bytes (position %zu)", r->path, n,
-                    r->scan.at);
+        return fail(r->err, ERR_UNSUPPORTED, "%s: a piece of %zu bytes (position %zu)",
+                    r->path, n, r->scan.at);
     memcpy(text, r->scan.text, n + 1);
     if (json_scan_next(&r->scan) != SCAN_NUMBER)
         return wrong(r, "the id of a piece is not a number");
     if (!json_scan_u64(&r->scan, &id))
-        return fail(r->err, ERR_CORRUPT, "%s: piece \"%.40s\" has the id %.40s", r->path, text,
-                    r->scan.text);
+        return fail(r->err, ERR_CORRUPT, "%s: piece \"%.40s\" has the id %.40s", r->path,
+                    text, r->scan.text);
     if (id > r->scan.n_bytes)
         return fail(r->err, ERR_CORRUPT,
-                    "%s: piece \"%.40s\" has the id %llu, more than there can be pieces", r->path,
-                    text, (unsigned long long)id);
+                    "%s: piece \"%.40s\" has the id %llu, more than there can be pieces",
+                    r->path, text, (unsigned long long)id);
     st = pieces_set(&r->tok->pieces, id, text, n, r->err);
     return st == OK ? OK : fail_at(r->err, r->path);
 }
@@ -111,8 +112,8 @@ static enum status read_vocab(struct reader *r)
 static enum status add_merge(struct reader *r, const char *left, size_t n_left,
                              const char *right, size_t n_right)
 {
-    const enum status st = merges_add(&r->tok->merges, &r->tok->pieces, left, n_left, right,
-                                      n_right, r->err);
+    const enum status st = merges_add(&r->tok->merges, &r->tok->pieces, left, n_left,
+                                      right, n_right, r->err);
 
     return st == OK ? OK : fail_at(r->err, r->path);
 }
@@ -126,8 +127,8 @@ static enum status read_joined(struct reader *r)
     size_t n_left;
 
     if (!space || memchr(space + 1, ' ', n - (size_t)(space - text) - 1))
-        return fail(r->err, ERR_CORRUPT, "%s: merge %zu is not two pieces: \"%.40s\"", r->path,
-                    r->tok->merges.n, text);
+        return fail(r->err, ERR_CORRUPT, "%s: merge %zu is not two pieces: \"%.40s\"",
+                    r->path, r->tok->merges.n, text);
     n_left = (size_t)(space - text);
     return add_merge(r, text, n_left, space + 1, n - n_left - 1);
 }
@@ -289,8 +290,8 @@ enum status tokenizer_json_parse(const char *path, const char *bytes, size_t n_b
     if (!r.has_vocab)
         return fail(err, ERR_CORRUPT, "%s: no model.vocab", path);
     if (!r.has_bytes)
-        return fail(err, ERR_UNSUPPORTED, "%s: a vocabulary without byte_fallback is not supported",
-                    path);
+        return fail(err, ERR_UNSUPPORTED,
+                    "%s: a vocabulary without byte_fallback is not supported", path);
     r.only_merges = true;
     if (r.merges_wait)
         st = walk(&r, bytes, n_bytes);

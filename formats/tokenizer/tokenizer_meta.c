@@ -14,9 +14,9 @@
 
 /* By enum special. The spelling of the fourth is llama.cpp's. */
 static const char *const id_keys[SPECIAL_COUNT] = {
-    KEY "bos_token_id",     KEY "eos_token_id", KEY "unknown_token_id",
+    KEY "bos_token_id",       KEY "eos_token_id",     KEY "unknown_token_id",
     KEY "seperator_token_id", KEY "padding_token_id", KEY "cls_token_id",
-    KEY "mask_token_id",    KEY "eot_token_id", KEY "eom_token_id",
+    KEY "mask_token_id",      KEY "eot_token_id",     KEY "eom_token_id",
 };
 
 static const char *adds_key(enum special special)
@@ -117,7 +117,8 @@ static char *put_part(char *out, const struct tokenizer *tok, int32_t id)
 
 static size_t merge_room(const struct tokenizer *tok, const struct merge *merge)
 {
-    return 2 * ((size_t)tok->pieces.at[merge->left].n + tok->pieces.at[merge->right].n) + 2;
+    return 2 * ((size_t)tok->pieces.at[merge->left].n + tok->pieces.at[merge->right].n) +
+           2;
 }
 
 static enum status write_merges(const struct tokenizer *tok, struct gguf_meta *meta,
@@ -177,15 +178,16 @@ static enum status write_special(const struct tokenizer *tok, struct gguf_meta *
     enum status st = OK;
 
     for (int i = 0; i < tok->n_order && st == OK; i++)
-        st = gguf_set_u32(meta, id_keys[tok->order[i]], (uint32_t)tok->ids[tok->order[i]], err);
+        st = gguf_set_u32(meta, id_keys[tok->order[i]], (uint32_t)tok->ids[tok->order[i]],
+                          err);
     for (int i = 0; i < tok->n_adds && st == OK; i++)
         st = gguf_set_bool(meta, adds_key(tok->adds[i].special), tok->adds[i].value, err);
     return st;
 }
 
 enum status tokenizer_to_meta(const struct tokenizer *tok, const char *arch,
-                              const struct chat_templates *templates, struct gguf_meta *meta,
-                              struct error *err)
+                              const struct chat_templates *templates,
+                              struct gguf_meta *meta, struct error *err)
 {
     const enum form form = form_for(tok, arch);
     enum status st = write_vocabulary(tok, form, meta, err);
@@ -225,7 +227,8 @@ static enum status read_tokens(const struct gguf_meta *meta, struct tokenizer *t
         char empty[40];
 
         if (text.n == 0) {
-            text.n = (size_t)snprintf(empty, sizeof(empty), "[EMPTY_%llu]", (unsigned long long)i);
+            text.n = (size_t)snprintf(empty, sizeof(empty), "[EMPTY_%llu]",
+                                      (unsigned long long)i);
             text.text = empty;
         }
         st = pieces_set(&tok->pieces, i, text.text, text.n, err);
@@ -246,7 +249,8 @@ static enum status read_types(const struct gguf_meta *meta, struct tokenizer *to
     for (size_t i = 0; i < tok->pieces.n; i++) {
         const int64_t type = gguf_value_int(types, i);
 
-        tok->types[i] = (uint8_t)(type < PIECE_NORMAL || type > PIECE_BYTE ? PIECE_UNUSED : type);
+        tok->types[i] =
+            (uint8_t)(type < PIECE_NORMAL || type > PIECE_BYTE ? PIECE_UNUSED : type);
     }
     return OK;
 }
@@ -282,7 +286,8 @@ static enum status read_merges(const struct gguf_meta *meta, struct tokenizer *t
         const size_t n_left = space ? (size_t)(space - text.text) : 0;
 
         if (!space)
-            return fail(err, ERR_CORRUPT, KEY "merges: merge %llu is not two pieces: \"%.40s\"",
+            return fail(err, ERR_CORRUPT,
+                        KEY "merges: merge %llu is not two pieces: \"%.40s\"",
                         (unsigned long long)i, text.text);
         st = merges_add(&tok->merges, &tok->pieces, text.text, n_left, space + 1,
                         text.n - n_left - 1, err);
@@ -304,9 +309,10 @@ static enum status read_form(const struct gguf_meta *meta, struct tokenizer *tok
         tok->kind = VOCABULARY_SPM;
     else if (strcmp(name, "gemma4") != 0 &&
              (strcmp(name, "gpt2") != 0 || strcmp(pre.text, "gemma4") != 0))
-        return fail(err, ERR_UNSUPPORTED,
-                    "a tokenizer of model \"%.40s\", pre-tokenizer \"%.40s\" is not supported",
-                    name, pre.text);
+        return fail(
+            err, ERR_UNSUPPORTED,
+            "a tokenizer of model \"%.40s\", pre-tokenizer \"%.40s\" is not supported",
+            name, pre.text);
     return OK;
 }
 
@@ -352,8 +358,8 @@ enum status tokenizer_from_meta(const struct gguf_meta *meta, struct tokenizer *
                                 struct error *err)
 {
     struct tokenizer *tok = vocabulary_new();
-    const enum status st =
-        tok ? read_all(meta, tok, err) : fail(err, ERR_NOMEM, "no memory for a tokenizer");
+    const enum status st = tok ? read_all(meta, tok, err)
+                               : fail(err, ERR_NOMEM, "no memory for a tokenizer");
 
     if (st == OK)
         *out = tok;

@@ -17,8 +17,8 @@ static char *path_in(struct arena *arena, const char *folder, const char *name)
 }
 
 /* A configuration file that may be missing. */
-static enum status read_optional(struct arena *arena, const char *folder, const char *name,
-                                 json_t **out, struct error *err)
+static enum status read_optional(struct arena *arena, const char *folder,
+                                 const char *name, json_t **out, struct error *err)
 {
     const char *path = path_in(arena, folder, name);
 
@@ -49,7 +49,8 @@ static enum status read_configs(struct arena *arena, struct token_source *source
 /* Families whose official tokenizer is the SentencePiece model. */
 static bool is_older_family(const json_t *config)
 {
-    static const char *const families[] = {"gemma2", "gemma3", "shieldgemma2", "paligemma"};
+    static const char *const families[] = {"gemma2", "gemma3", "shieldgemma2",
+                                           "paligemma"};
     const char *type = json_string_value(json_object_get(config, "model_type"));
 
     if (!type)
@@ -62,7 +63,8 @@ static bool is_older_family(const json_t *config)
 
 static uint64_t table_rows(const json_t *config)
 {
-    const json_t *rows = json_object_get(json_object_get(config, "text_config"), "vocab_size");
+    const json_t *rows =
+        json_object_get(json_object_get(config, "text_config"), "vocab_size");
 
     if (!json_is_integer(rows))
         rows = json_object_get(config, "vocab_size");

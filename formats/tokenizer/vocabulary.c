@@ -219,7 +219,8 @@ struct tokenizer *vocabulary_new(void)
     return tok;
 }
 
-enum status vocabulary_make_room(struct tokenizer *tok, bool with_scores, struct error *err)
+enum status vocabulary_make_room(struct tokenizer *tok, bool with_scores,
+                                 struct error *err)
 {
     const size_t n = tok->pieces.n + 1; /* never 0, so NULL means trouble */
 
@@ -236,13 +237,15 @@ enum status vocabulary_finish(struct tokenizer *tok, struct error *err)
 {
     for (int i = 0; i < SPECIAL_COUNT; i++)
         if (tok->ids[i] >= 0 && (size_t)tok->ids[i] >= tok->pieces.n)
-            return fail(err, ERR_CORRUPT, "the %s token has id %d, but there are %zu pieces",
+            return fail(err, ERR_CORRUPT,
+                        "the %s token has id %d, but there are %zu pieces",
                         special_name((enum special)i), (int)tok->ids[i], tok->pieces.n);
     find_bytes(tok);
     vocabulary_find_ends(tok);
     if (!find_characters(tok) || !print_pieces(tok) ||
         (tok->kind == VOCABULARY_SPM && !rank_scores(tok)))
-        return fail(err, ERR_NOMEM, "no memory for a vocabulary of %zu pieces", tok->pieces.n);
+        return fail(err, ERR_NOMEM, "no memory for a vocabulary of %zu pieces",
+                    tok->pieces.n);
     return patterns_collect(tok, err);
 }
 

@@ -85,10 +85,11 @@ struct tokenizer {
     int32_t byte_ids[256]; /* -1 where there is none */
     int32_t *leaves;       /* piece of one character below BMP, or -1; owned */
     uint32_t *ranks;       /* SPM: 0 is the best score; owned */
-    uint64_t *joins;       /* bit set of pairs of characters that stand side by side; owned */
+    uint64_t *joins; /* bit set of pairs of characters that stand side by side; owned */
     struct pattern *patterns; /* owned */
     size_t n_patterns;
-    uint32_t first_byte[257]; /* patterns[first_byte[c] .. first_byte[c + 1]) begin with c */
+    uint32_t
+        first_byte[257]; /* patterns[first_byte[c] .. first_byte[c + 1]) begin with c */
     struct piece_place *printed; /* by id: what prints, in print_text; owned */
     char *print_text;            /* owned */
     int32_t ends[ENDS_MAX];      /* ascending */
@@ -133,7 +134,8 @@ bool patterns_next(const struct tokenizer *tok, const char *text, size_t n, size
                    bool with_special, struct pattern_match *match);
 
 /* Whether two characters stand side by side in any piece; may say yes for some that do not. */
-static inline bool vocabulary_joins(const struct tokenizer *tok, uint32_t left, uint32_t right)
+static inline bool vocabulary_joins(const struct tokenizer *tok, uint32_t left,
+                                    uint32_t right)
 {
     const uint64_t key = (uint64_t)left << 32 | right;
     const uint64_t bit = key * 0x9e3779b97f4a7c15u >> (64 - JOIN_BITS);

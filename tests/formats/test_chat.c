@@ -188,7 +188,8 @@ Test(chat, of_a_model_without_a_template_has_the_turns_of_its_vocabulary)
 
     set_tokens(meta, "<|turn>");
     expect_chat(meta, TALK, &thinking,
-                "<bos><|turn>system\n<|think|>\nBe brief.<turn|>\n<|turn>user\n<|image|>Hi<turn|>\n"
+                "<bos><|turn>system\n<|think|>\nBe "
+                "brief.<turn|>\n<|turn>user\n<|image|>Hi<turn|>\n"
                 "<|turn>model\nYo<turn|>\n<|turn>model\n");
     expect_chat(meta, "[{\"role\": \"user\", \"content\": \"a\"}]", &plain,
                 "<bos><|turn>user\na<turn|>\n");
@@ -205,9 +206,11 @@ Test(chat, without_a_template_agrees_with_the_released_one)
     static const char *const talks[] = {
         "[{\"role\": \"user\", \"content\": \" Hello \"}]",
         ("[{\"role\": \"developer\", \"content\": \"Be kind. \"}, {\"role\": \"user\", "
-         "\"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"b \"}, {\"role\": \"user\","
+         "\"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"b \"}, "
+         "{\"role\": \"user\","
          " \"content\": \"c\"}]"),
-        ("[{\"role\": \"system\", \"content\": [{\"type\": \"text\", \"text\": \" x \"}]},"
+        ("[{\"role\": \"system\", \"content\": [{\"type\": \"text\", \"text\": \" x "
+         "\"}]},"
          "{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"y\"}]}]"),
     };
     struct gguf_meta *bare = gguf_meta_new(), *full = gguf_meta_new();
@@ -216,7 +219,8 @@ Test(chat, without_a_template_agrees_with_the_released_one)
 
     set_tokens(bare, "<|turn>");
     set_tokens(full, "<|turn>");
-    cr_assert_eq(file_read_all(CARAT_DATA "/vectors/template/sources/gemma-4-e2b-it.july.jinja",
+    cr_assert_eq(file_read_all(CARAT_DATA
+                               "/vectors/template/sources/gemma-4-e2b-it.july.jinja",
                                1 << 20, &source, &n, &err),
                  OK, "%s", err.text);
     cr_assert_eq(gguf_set_str(full, "tokenizer.chat_template", source, n, &err), OK);
@@ -241,7 +245,8 @@ Test(chat, tools_use_the_template_made_for_them)
     struct chat_options options = {.tools = json_pack("[{s:s}]", "name", "f")};
 
     set_tokens(meta, "x");
-    cr_assert_eq(gguf_set_str(meta, "tokenizer.chat_template", "plain{{ tools is none }}", 24, &err),
+    cr_assert_eq(gguf_set_str(meta, "tokenizer.chat_template", "plain{{ tools is none }}",
+                              24, &err),
                  OK);
     cr_assert_eq(gguf_set_str(meta, "tokenizer.chat_template.tool_use",
                               "{{ bos_token }}{{ tools[0].name }}", 34, &err),
@@ -260,8 +265,10 @@ Test(chat, template_that_refuses_is_heard)
     json_t *messages = json_array();
     char *text = NULL;
 
-    cr_assert_eq(gguf_set_str(meta, "tokenizer.chat_template", source, strlen(source), &err), OK);
-    cr_expect_eq(chat_render(meta, messages, &(struct chat_options){0}, &text, &err), ERR_USAGE);
+    cr_assert_eq(
+        gguf_set_str(meta, "tokenizer.chat_template", source, strlen(source), &err), OK);
+    cr_expect_eq(chat_render(meta, messages, &(struct chat_options){0}, &text, &err),
+                 ERR_USAGE);
     cr_expect_not_null(strstr(err.text, "no 0"), "%s", err.text);
     json_decref(messages);
     gguf_meta_free(meta);

@@ -24,7 +24,8 @@ static json_t *load(const char *path)
 }
 
 /* {"text": ...} must come out; {"refused": ...} must not render. */
-static void check(const char *source, json_t *context, const json_t *want, const char *where)
+static void check(const char *source, json_t *context, const json_t *want,
+                  const char *where)
 {
     const char *text = json_string_value(json_object_get(want, "text"));
     char *got = NULL;
@@ -34,8 +35,8 @@ static void check(const char *source, json_t *context, const json_t *want, const
         cr_expect_neq(st, OK, "%s rendered as \"%s\"", where, got);
     } else {
         cr_expect_eq(st, OK, "%s: %s", where, err.text);
-        cr_expect(st == OK && strcmp(got, text) == 0, "%s: \"%s\" instead of \"%s\"", where,
-                  got ? got : "", text);
+        cr_expect(st == OK && strcmp(got, text) == 0, "%s: \"%s\" instead of \"%s\"",
+                  where, got ? got : "", text);
     }
     free(got);
 }
@@ -96,10 +97,13 @@ Test(template, refusals_name_the_line_and_the_fault)
     expect_refusal("a\nb\n{{ raise_exception('Roles must alternate') }}", ERR_USAGE,
                    "line 3 of the template: Roles must alternate");
     expect_refusal("{% if x %}\n\n", ERR_CORRUPT, "endif");
-    expect_refusal("\n{% include 'x' %}", ERR_UNSUPPORTED, "line 2 of the template: the statement "
-                                                           "include");
-    expect_refusal("{{ 'a' | frobnicate }}", ERR_UNSUPPORTED, "no filter named 'frobnicate'");
-    expect_refusal("{{ a is frobnicated }}", ERR_UNSUPPORTED, "no test named 'frobnicated'");
+    expect_refusal("\n{% include 'x' %}", ERR_UNSUPPORTED,
+                   "line 2 of the template: the statement "
+                   "include");
+    expect_refusal("{{ 'a' | frobnicate }}", ERR_UNSUPPORTED,
+                   "no filter named 'frobnicate'");
+    expect_refusal("{{ a is frobnicated }}", ERR_UNSUPPORTED,
+                   "no test named 'frobnicated'");
     expect_refusal("{{ who.name }}", ERR_USAGE, "'who' is undefined");
     expect_refusal("{{ who() }}", ERR_USAGE, "'who' is undefined");
     expect_refusal("{{ 'a' + 1 }}", ERR_USAGE, "str and int");
@@ -139,8 +143,10 @@ Test(template, work_memory_and_depth_are_bounded)
     expect_stopped(repeated("{{ 1", " + 1", 5000, " }}"), "deep");
     expect_stopped(repeated("{{ 'a'", " | trim", 5000, " }}"), "deep");
     expect_stopped(repeated("", "{% if true %}", 5000, ""), "deep");
-    expect_stopped(repeated("{% set x = [] %}", "{% set x = [x] %}", 5000, "{{ x }}"), "deep");
-    expect_stopped(repeated("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "", 0, ""), "deep");
+    expect_stopped(repeated("{% set x = [] %}", "{% set x = [x] %}", 5000, "{{ x }}"),
+                   "deep");
+    expect_stopped(repeated("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "", 0, ""),
+                   "deep");
     expect_stopped(repeated("{% set ns = namespace(a=[]) %}{% for i in range(9999) %}"
                             "{% set ns.a = [ns.a] %}{% endfor %}{{ ns.a }}",
                             "", 0, ""),
@@ -151,14 +157,16 @@ Test(template, work_memory_and_depth_are_bounded)
                    "more than");
     expect_stopped(repeated("{{ 'abcdefgh' * 9000000000 }}", "", 0, ""), "more than");
     expect_stopped(repeated("{{ range(100001) }}", "", 0, ""), "100000");
-    expect_stopped(repeated("{% for a in range(99999) %}{% for b in range(99999) %}x{% endfor %}"
-                            "{% endfor %}",
-                            "", 0, ""),
-                   "more than");
-    expect_stopped(repeated("{% for a in range(99999) %}{% for b in range(999) %}{% endfor %}"
-                            "{% endfor %}",
-                            "", 0, ""),
-                   "more than");
+    expect_stopped(
+        repeated("{% for a in range(99999) %}{% for b in range(99999) %}x{% endfor %}"
+                 "{% endfor %}",
+                 "", 0, ""),
+        "more than");
+    expect_stopped(
+        repeated("{% for a in range(99999) %}{% for b in range(999) %}{% endfor %}"
+                 "{% endfor %}",
+                 "", 0, ""),
+        "more than");
 }
 
 /* Every prefix of a real template renders or is refused, with one sentence. */
@@ -170,8 +178,9 @@ Test(template, templates_cut_at_any_length_do_no_harm)
     char *source = NULL, *got;
     size_t n;
 
-    cr_assert_eq(file_read_all(VECTORS "sources/chatml-tools.jinja", 1 << 20, &source, &n, &err),
-                 OK, "%s", err.text);
+    cr_assert_eq(
+        file_read_all(VECTORS "sources/chatml-tools.jinja", 1 << 20, &source, &n, &err),
+        OK, "%s", err.text);
     for (size_t i = n; i > 0; i--) {
         source[i] = '\0';
         got = NULL;
@@ -190,8 +199,8 @@ Test(template, strftime_now_is_a_date)
     const time_t now = time(NULL);
     struct tm tm;
 
-    cr_assert_eq(template_render("{{ strftime_now('%Y') }}", context, &got, &err), OK, "%s",
-                 err.text);
+    cr_assert_eq(template_render("{{ strftime_now('%Y') }}", context, &got, &err), OK,
+                 "%s", err.text);
     strftime(year, sizeof(year), "%Y", localtime_r(&now, &tm));
     cr_expect_str_eq(got, year);
     free(got);

@@ -1,8 +1,8 @@
 /*
  * test_tokenizer.c - vocabularies are read, encode as their makers do, and survive a GGUF
  */
-#include "formats/tokenizer/tokenizer.h"
 #include "formats/tokenizer/token_source.h"
+#include "formats/tokenizer/tokenizer.h"
 #include "tests/fixture.h"
 
 #include <criterion/criterion.h>
@@ -24,18 +24,19 @@ static struct tokenizer *open_folder(const char *folder, const json_t *config)
 /* ---- encoding ---- */
 
 /* The text encodes to the ids, and the ids decode to the text. */
-static void check_ids(const struct tokenizer *tok, unsigned flags, const char *text, size_t n,
-                      const json_t *want, bool is_lossless)
+static void check_ids(const struct tokenizer *tok, unsigned flags, const char *text,
+                      size_t n, const json_t *want, bool is_lossless)
 {
     int32_t *ids = NULL;
     char *back = NULL;
     size_t n_ids, n_back;
 
-    cr_assert_eq(tokenizer_encode(tok, text, n, flags, &ids, &n_ids, &err), OK, "%s", err.text);
+    cr_assert_eq(tokenizer_encode(tok, text, n, flags, &ids, &n_ids, &err), OK, "%s",
+                 err.text);
     cr_expect_eq(n_ids, json_array_size(want), "%.60s: %zu ids", text, n_ids);
     for (size_t i = 0; i < n_ids && i < json_array_size(want); i++)
-        cr_expect_eq(ids[i], json_integer_value(json_array_get(want, i)), "%.60s: id %zu is %d",
-                     text, i, (int)ids[i]);
+        cr_expect_eq(ids[i], json_integer_value(json_array_get(want, i)),
+                     "%.60s: id %zu is %d", text, i, (int)ids[i]);
     cr_assert_eq(tokenizer_decode(tok, ids, n_ids, true, &back, &n_back, &err), OK, "%s",
                  err.text);
     if (is_lossless) {
@@ -76,10 +77,12 @@ static size_t check_cases(const struct tokenizer *tok)
     char *texts = NULL, *ids = NULL, *text, *line;
     size_t n, n_cases = 0;
 
-    cr_assert_eq(file_read_all(VECTORS "ggml-vocab-gemma-4.gguf.inp", 1 << 20, &texts, &n, &err),
-                 OK, "%s", err.text);
-    cr_assert_eq(file_read_all(VECTORS "ggml-vocab-gemma-4.gguf.out", 1 << 20, &ids, &n, &err), OK,
-                 "%s", err.text);
+    cr_assert_eq(
+        file_read_all(VECTORS "ggml-vocab-gemma-4.gguf.inp", 1 << 20, &texts, &n, &err),
+        OK, "%s", err.text);
+    cr_assert_eq(
+        file_read_all(VECTORS "ggml-vocab-gemma-4.gguf.out", 1 << 20, &ids, &n, &err), OK,
+        "%s", err.text);
     text = texts;
     line = ids;
     while (line && *line) {
@@ -90,8 +93,8 @@ static size_t check_cases(const struct tokenizer *tok)
             json_array_append_new(want, json_integer(strtol(p, &p, 10)));
             p += *p == ' ';
         }
-        check_ids(tok, TOKENIZE_SPECIAL, text, end ? (size_t)(end - text) : strlen(text), want,
-                  true);
+        check_ids(tok, TOKENIZE_SPECIAL, text, end ? (size_t)(end - text) : strlen(text),
+                  want, true);
         json_decref(want);
         n_cases++;
         text = end ? end + sizeof(mark) - 1 : text + strlen(text);
@@ -107,7 +110,8 @@ Test(tokenizer, of_gemma_4_encodes_as_its_makers_do)
     struct tokenizer *tok = open_folder(CARAT_DATA "/tokenizer", NULL);
 
     cr_expect_eq(tokenizer_size(tok), 262144);
-    cr_expect_eq(check_lines(tok, TOKENIZE_SPECIAL, VECTORS "special-and-edge.jsonl"), 28);
+    cr_expect_eq(check_lines(tok, TOKENIZE_SPECIAL, VECTORS "special-and-edge.jsonl"),
+                 28);
     cr_expect_eq(check_lines(tok, TOKENIZE_SPECIAL, VECTORS "udhr.jsonl"), 105);
     cr_expect_eq(check_cases(tok), 46);
     tokenizer_free(tok);
@@ -122,8 +126,8 @@ Test(tokenizer, reads_a_small_sentencepiece_model_as_sentencepiece_does)
 
     fixture_folder(folder);
     fixture_join(path, folder, "tokenizer.model");
-    cr_assert_eq(file_read_all(VECTORS "small.model", 1 << 20, &bytes, &n, &err), OK, "%s",
-                 err.text);
+    cr_assert_eq(file_read_all(VECTORS "small.model", 1 << 20, &bytes, &n, &err), OK,
+                 "%s", err.text);
     fixture_write(path, bytes, n);
     tok = open_folder(folder, NULL);
     cr_expect_eq(check_lines(tok, 0, VECTORS "small.jsonl"), 59);
@@ -167,31 +171,32 @@ static const char *type_name(const struct gguf_value *value)
     return names[value->type == GGUF_ARRAY][type];
 }
 
-static void check_value(const struct gguf_value *value, const json_t *want, const char *member)
+static void check_value(const struct gguf_value *value, const json_t *want,
+                        const char *member)
 {
     const json_t *v = json_object_get(want, "value");
     const char *sha = json_string_value(json_object_get(want, "sha256_of_elements"));
     char hex[65];
 
-    cr_expect_str_eq(type_name(value), json_string_value(json_object_get(want, "type")), "%s: %s",
-                     member, value->key);
+    cr_expect_str_eq(type_name(value), json_string_value(json_object_get(want, "type")),
+                     "%s: %s", member, value->key);
     if (sha) {
         hash_value(value, hex);
         cr_expect_str_eq(hex, sha, "%s: %s", member, value->key);
         cr_expect_eq((json_int_t)value->count,
-                     json_integer_value(json_object_get(want, "count")), "%s: %s",
-                     member, value->key);
+                     json_integer_value(json_object_get(want, "count")), "%s: %s", member,
+                     value->key);
     } else if (json_is_string(v)) {
-        cr_expect_str_eq(gguf_value_str(value, 0).text, json_string_value(v), "%s: %s", member,
-                         value->key);
+        cr_expect_str_eq(gguf_value_str(value, 0).text, json_string_value(v), "%s: %s",
+                         member, value->key);
     } else if (v) {
         cr_expect_eq(gguf_value_int(value, 0),
-                     json_is_boolean(v) ? json_is_true(v) : json_integer_value(v), "%s: %s", member,
-                     value->key);
+                     json_is_boolean(v) ? json_is_true(v) : json_integer_value(v),
+                     "%s: %s", member, value->key);
     } else { /* the chat template */
         cr_expect_eq(gguf_value_str(value, 0).n,
-                     (size_t)json_integer_value(json_object_get(want, "bytes")), "%s: %s", member,
-                     value->key);
+                     (size_t)json_integer_value(json_object_get(want, "bytes")), "%s: %s",
+                     member, value->key);
     }
 }
 
@@ -213,7 +218,8 @@ static void check_member(const char *member)
     cr_assert_eq(json_read_file(path, &inventory, &err), OK, "%s", err.text);
     tok = open_folder(folder, config);
     cr_assert_eq(chat_find_templates(folder, &templates, &err), OK, "%s", err.text);
-    cr_assert_eq(tokenizer_to_meta(tok, "gemma4", &templates, meta, &err), OK, "%s", err.text);
+    cr_assert_eq(tokenizer_to_meta(tok, "gemma4", &templates, meta, &err), OK, "%s",
+                 err.text);
 
     json_object_foreach(json_object_get(inventory, "kv"), key, want)
     {
@@ -267,18 +273,21 @@ static void remove_folder(void)
 
 TestSuite(made, .init = make_folder, .fini = remove_folder);
 
-#define HEAD                                                                                  \
-    "{\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"▁\"}," \
+#define HEAD                                                            \
+    "{\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\" " \
+    "\"},\"content\":\"▁\"},"                                         \
     "\"added_tokens\":["
-#define ADDED(id, text, special)                                                        \
-    "{\"id\":" #id ",\"content\":\"" text "\",\"special\":" #special                    \
+#define ADDED(id, text, special)                                     \
+    "{\"id\":" #id ",\"content\":\"" text "\",\"special\":" #special \
     ",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,\"normalized\":false}"
 #define MODEL "],\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,"
-#define VOCAB "\"vocab\":{\"<bos>\":0,\"<eos>\":1,\"a\":2,\"b\":3,\"ab\":4,\"▁\":5,\"▁a\":6},"
+#define VOCAB \
+    "\"vocab\":{\"<bos>\":0,\"<eos>\":1,\"a\":2,\"b\":3,\"ab\":4,\"▁\":5,\"▁a\":6},"
 #define MERGES "\"merges\":[[\"a\",\"b\"],[\"▁\",\"a\"]]}}"
-#define BOTH ADDED(0, "<bos>", true) "," ADDED(1, "<eos>", true)
+#define BOTH   ADDED(0, "<bos>", true) "," ADDED(1, "<eos>", true)
 
-static enum status open_made(const char *json, const json_t *config, struct tokenizer **tok)
+static enum status open_made(const char *json, const json_t *config,
+                             struct tokenizer **tok)
 {
     char path[FIXTURE_PATH];
 
@@ -294,10 +303,11 @@ static void expect_encoding(const struct tokenizer *tok, const char *text, unsig
     int32_t *ids = NULL;
     size_t n;
 
-    cr_assert_eq(tokenizer_encode(tok, text, strlen(text), flags, &ids, &n, &err), OK, "%s",
-                 err.text);
+    cr_assert_eq(tokenizer_encode(tok, text, strlen(text), flags, &ids, &n, &err), OK,
+                 "%s", err.text);
     for (size_t i = 0; i < n; i++)
-        snprintf(got + strlen(got), sizeof(got) - strlen(got), i ? " %d" : "%d", (int)ids[i]);
+        snprintf(got + strlen(got), sizeof(got) - strlen(got), i ? " %d" : "%d",
+                 (int)ids[i]);
     cr_expect_str_eq(got, want, "\"%s\" became %s", text, got);
     free(ids);
 }
@@ -327,7 +337,8 @@ Test(made, vocabularies_may_be_written_in_older_ways)
         HEAD BOTH MODEL VOCAB "\"merges\":[\"a b\",\"▁ a\"]}}",
         HEAD BOTH "],\"model\":{\"merges\":[[\"a\",\"b\"],[\"▁\",\"a\"]]," VOCAB
                   "\"byte_fallback\":true}}",
-        "{\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"▁\",\"prepend_scheme\":"
+        "{\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"▁\",\"prepend_"
+        "scheme\":"
         "\"never\",\"split\":false},\"added_tokens\":[" BOTH MODEL VOCAB MERGES,
     };
 
@@ -344,8 +355,9 @@ Test(made, added_tokens_are_cut_out_leftmost_and_longest_first)
 {
     struct tokenizer *tok = NULL;
 
-    cr_assert_eq(open_made(HEAD BOTH "," ADDED(7, "aba", false) "," ADDED(8, "ab<", false)
-                               "," ADDED(9, "<eos>a", true) MODEL VOCAB MERGES,
+    cr_assert_eq(open_made(HEAD BOTH "," ADDED(7, "aba", false) "," ADDED(
+                               8, "ab<", false) "," ADDED(9, "<eos>a", true)
+                               MODEL VOCAB MERGES,
                            NULL, &tok),
                  OK, "%s", err.text);
     expect_encoding(tok, "ababa", 0, "7 3 2");
@@ -359,8 +371,9 @@ Test(made, added_tokens_may_take_blanks_along_or_want_to_stand_alone)
     struct tokenizer *tok = NULL;
 
     cr_assert_eq(
-        open_made(HEAD BOTH ",{\"id\":7,\"content\":\"<m>\",\"lstrip\":true,\"rstrip\":true},"
-                            "{\"id\":8,\"content\":\"aa\",\"single_word\":true}" MODEL VOCAB MERGES,
+        open_made(HEAD BOTH
+                  ",{\"id\":7,\"content\":\"<m>\",\"lstrip\":true,\"rstrip\":true},"
+                  "{\"id\":8,\"content\":\"aa\",\"single_word\":true}" MODEL VOCAB MERGES,
                   NULL, &tok),
         OK, "%s", err.text);
     expect_encoding(tok, "a  <m> \n a", 0, "2 7 2");
@@ -376,8 +389,8 @@ Test(made, added_tokens_beyond_the_vocabulary_keep_their_kinds)
     struct gguf_meta *meta = gguf_meta_new();
     const struct gguf_value *types;
 
-    cr_assert_eq(open_made(HEAD BOTH "," ADDED(7, "<|x|>", true) "," ADDED(8, "<w>", false)
-                               MODEL VOCAB MERGES,
+    cr_assert_eq(open_made(HEAD BOTH "," ADDED(7, "<|x|>", true) "," ADDED(
+                               8, "<w>", false) MODEL VOCAB MERGES,
                            NULL, &tok),
                  OK, "%s", err.text);
     cr_assert_eq(tokenizer_to_meta(tok, "gemma4", NULL, meta, &err), OK, "%s", err.text);
@@ -403,9 +416,11 @@ Test(made, rows_without_a_piece_are_padded_and_tokens_without_a_row_left_out)
     cr_expect_eq(tokenizer_find(tok, "x"), 7);
     cr_expect_eq(tokenizer_find(tok, "y"), -1);
     tokenizer_free(tok);
-    json_object_set_new(json_object_get(config, "text_config"), "vocab_size", json_integer(9));
-    cr_assert_eq(open_made(HEAD BOTH "," ADDED(7, "x", true) MODEL VOCAB MERGES, config, &tok), OK,
-                 "%s", err.text);
+    json_object_set_new(json_object_get(config, "text_config"), "vocab_size",
+                        json_integer(9));
+    cr_assert_eq(
+        open_made(HEAD BOTH "," ADDED(7, "x", true) MODEL VOCAB MERGES, config, &tok), OK,
+        "%s", err.text);
     cr_expect_eq(tokenizer_find(tok, "[PAD8]"), 8);
     tokenizer_free(tok);
     json_decref(config);
@@ -424,10 +439,11 @@ Test(made, vocabularies_that_are_broken_are_refused)
         {HEAD BOTH MODEL "\"vocab\":{\"<bos>\":0,\"a\":-1}," MERGES, ERR_CORRUPT, "-1"},
         {HEAD BOTH MODEL "\"vocab\":{\"<bos>\":0,\"a\":4294967295}," MERGES, ERR_CORRUPT,
          "4294967295"},
-        {HEAD BOTH MODEL "\"vocab\":{\"<bos>\":0,\"<eos>\":1,\"a\":2,\"b\":2}," MERGES, ERR_CORRUPT,
-         "two pieces have id 2"},
-        {HEAD BOTH MODEL "\"vocab\":{\"<bos>\":0,\"<eos>\":1,\"a\":2,\"b\":3,\"ab\":40,\"▁\":5,"
-                         "\"▁a\":6}," MERGES,
+        {HEAD BOTH MODEL "\"vocab\":{\"<bos>\":0,\"<eos>\":1,\"a\":2,\"b\":2}," MERGES,
+         ERR_CORRUPT, "two pieces have id 2"},
+        {HEAD BOTH MODEL
+         "\"vocab\":{\"<bos>\":0,\"<eos>\":1,\"a\":2,\"b\":3,\"ab\":40,\"▁\":5,"
+         "\"▁a\":6}," MERGES,
          ERR_CORRUPT, "has id 40"},
         {HEAD BOTH MODEL VOCAB "\"merges\":[[\"zzz\",\"a\"]]}}", ERR_CORRUPT, "zzz"},
         {HEAD BOTH MODEL VOCAB "\"merges\":[[\"b\",\"a\"]]}}", ERR_CORRUPT, "merge 0"},
@@ -438,7 +454,8 @@ Test(made, vocabularies_that_are_broken_are_refused)
         {HEAD BOTH MODEL VOCAB "\"dropout\":null}}", ERR_CORRUPT, "merges"},
         {HEAD BOTH "],\"model\":{\"byte_fallback\":false," VOCAB MERGES, ERR_UNSUPPORTED,
          "byte_fallback"},
-        {HEAD BOTH MODEL VOCAB "\"ignore_merges\":true," MERGES, ERR_UNSUPPORTED, "ignore_merges"},
+        {HEAD BOTH MODEL VOCAB "\"ignore_merges\":true," MERGES, ERR_UNSUPPORTED,
+         "ignore_merges"},
         {"{\"normalizer\":{\"type\":\"NFKC\"},\"added_tokens\":[" BOTH MODEL VOCAB MERGES,
          ERR_UNSUPPORTED, "NFKC"},
         {HEAD ADDED(0, "<pad>", true) MODEL
@@ -449,9 +466,10 @@ Test(made, vocabularies_that_are_broken_are_refused)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct tokenizer *tok = NULL;
 
-        cr_expect_eq(open_made(cases[i].json, NULL, &tok), cases[i].want, "case %zu: %s", i,
-                     cases[i].says);
-        cr_expect_not_null(strstr(err.text, cases[i].says), "%s: %s", cases[i].says, err.text);
+        cr_expect_eq(open_made(cases[i].json, NULL, &tok), cases[i].want, "case %zu: %s",
+                     i, cases[i].says);
+        cr_expect_not_null(strstr(err.text, cases[i].says), "%s: %s", cases[i].says,
+                           err.text);
         cr_expect_not_null(strstr(err.text, made), "%s", err.text);
     }
 }
@@ -536,18 +554,22 @@ Test(tokenizer, files_cut_at_any_length_are_refused)
 Test(tokenizer, turns_bytes_that_are_no_text_into_replacement_characters)
 {
     struct tokenizer *tok = open_folder(CARAT_DATA "/golden/e2b", NULL);
-    static const char text[] = "\xff\xfe" "a\xc3";
+    static const char text[] = "\xff\xfe"
+                               "a\xc3";
     int32_t *ids = NULL;
     char *back = NULL;
     size_t n_ids, n;
 
-    cr_assert_eq(tokenizer_encode(tok, text, sizeof(text) - 1, 0, &ids, &n_ids, &err), OK);
+    cr_assert_eq(tokenizer_encode(tok, text, sizeof(text) - 1, 0, &ids, &n_ids, &err),
+                 OK);
     cr_expect_eq(n_ids, 4);
     cr_expect_eq(ids[0], 238 + 0xff); /* <0x00> is 238 */
     cr_assert_eq(tokenizer_decode(tok, ids, n_ids, false, &back, &n, &err), OK);
-    cr_expect_str_eq(back, "\xef\xbf\xbd\xef\xbf\xbd" "a\xef\xbf\xbd");
-    cr_expect_eq(tokenizer_decode(tok, (const int32_t[]){4096}, 1, false, &back, &n, &err),
-                 ERR_USAGE);
+    cr_expect_str_eq(back, "\xef\xbf\xbd\xef\xbf\xbd"
+                           "a\xef\xbf\xbd");
+    cr_expect_eq(
+        tokenizer_decode(tok, (const int32_t[]){4096}, 1, false, &back, &n, &err),
+        ERR_USAGE);
     free(ids);
     free(back);
     tokenizer_free(tok);

@@ -14,7 +14,8 @@ static void encode(const struct tokenizer *tok)
     int32_t *ids;
     size_t n;
 
-    if (tokenizer_encode(tok, text, sizeof(text) - 1, TOKENIZE_SPECIAL, &ids, &n, &err) != OK)
+    if (tokenizer_encode(tok, text, sizeof(text) - 1, TOKENIZE_SPECIAL, &ids, &n, &err) !=
+        OK)
         abort();
     for (size_t i = 0; i < n; i++)
         if (ids[i] < 0 || (size_t)ids[i] >= tokenizer_size(tok))

@@ -9,10 +9,13 @@
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes);
 
 static const char context[] =
-    "{\"messages\": [{\"role\": \"user\", \"content\": \" Hi \"}, {\"role\": \"assistant\","
-    "\"content\": [{\"type\": \"text\", \"text\": \"Yo\"}], \"tool_calls\": [{\"function\":"
+    "{\"messages\": [{\"role\": \"user\", \"content\": \" Hi \"}, {\"role\": "
+    "\"assistant\","
+    "\"content\": [{\"type\": \"text\", \"text\": \"Yo\"}], \"tool_calls\": "
+    "[{\"function\":"
     "{\"name\": \"f\", \"arguments\": {\"a\": 1, \"B\": [true, null, 2.5]}}}]}],"
-    "\"tools\": [{\"function\": {\"name\": \"f\", \"parameters\": {\"type\": \"object\"}}}],"
+    "\"tools\": [{\"function\": {\"name\": \"f\", \"parameters\": {\"type\": "
+    "\"object\"}}}],"
     "\"bos_token\": \"<bos>\", \"add_generation_prompt\": true, \"n\": 3}";
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)

@@ -16,8 +16,8 @@ static void encode(const struct tokenizer *tok)
     struct error err;
     char *back;
 
-    if (tokenizer_encode(tok, text, sizeof(text) - 1, TOKENIZE_SPECIAL | TOKENIZE_BOS, &ids, &n_ids,
-                         &err) != OK)
+    if (tokenizer_encode(tok, text, sizeof(text) - 1, TOKENIZE_SPECIAL | TOKENIZE_BOS,
+                         &ids, &n_ids, &err) != OK)
         abort();
     for (size_t i = 0; i < n_ids; i++)
         if (ids[i] < 0 || (size_t)ids[i] >= tokenizer_size(tok))
@@ -36,10 +36,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
 
     if (!tok)
         return 0;
-    if (tokenizer_json_parse("file", (const char *)bytes, n_bytes, &source, tok, &err) == OK &&
+    if (tokenizer_json_parse("file", (const char *)bytes, n_bytes, &source, tok, &err) ==
+            OK &&
         tokenizer_json_check(&source, &err) == OK &&
         added_tokens_apply(&source, tok, &err) == OK &&
-        special_tokens_apply(&source, tok, &err) == OK && vocabulary_finish(tok, &err) == OK)
+        special_tokens_apply(&source, tok, &err) == OK &&
+        vocabulary_finish(tok, &err) == OK)
         encode(tok);
     json_decref(source.added);
     json_decref(source.normalizer);
