@@ -36,7 +36,7 @@ show convert "$source" -o "$out/tiny-Q8_0.gguf" --type Q8_0
 show convert "$source" -o "$out/tiny-Q4_0.gguf" --type Q4_0
 show run "$out/tiny-Q4_0-00001-of-00002.gguf" -p 'The city of' -n 48 --temp 0.7 --seed 3
 echo
-show reference "$source" --text "$text" --chunks 16 -o "$out/source.ref"
+show reference "$source" --text "$text" --chunks 8 -o "$out/source.ref"
 answer=$(show compare "$out/tiny-Q8_0-00001-of-00002.gguf" \
     "$out/tiny-Q4_0-00001-of-00002.gguf" --reference "$out/source.ref" --json)
 printf '%s\n' "$answer" | sed -n '2p'
