@@ -121,6 +121,8 @@ bool parser_take(struct parser *p, enum token_kind kind,
 bool parser_expect(struct parser *p, enum token_kind kind, const char *text);
 
 struct node *parse_expression(struct parser *p); /* with the conditional form */
+struct node *
+parse_value(struct parser *p); /* one value, its sign and what is behind it */
 /* One or more expressions with commas between: itself, or a tuple. */
 struct node *parse_tuple(struct parser *p, bool with_condition);
 /* Names to assign to: a name, a name.attribute, or a tuple of names. */
