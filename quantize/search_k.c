@@ -55,7 +55,7 @@ static struct candidate stored(const struct coded_k supers[2])
 static void fit_supers(struct search *s, struct coded_k supers[2])
 {
     const struct ladder ladder = {
-        .top = s->codes.hi, .first = -1.0f, .step = 0.05f, .n_steps = 40};
+        .top = s->codes.hi, .first = -2.0f, .step = 0.2f, .n_steps = 30};
     float w[TILE_LANES], wx[TILE_LANES];
     struct candidate found;
     struct moments m;

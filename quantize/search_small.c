@@ -149,7 +149,7 @@ static void search_affine_run(struct search *s, enum block_type type,
                               const struct run *run)
 {
     const struct ladder ladder = {
-        .top = s->codes.hi, .first = -1.0f, .step = 0.05f, .n_steps = 40};
+        .top = s->codes.hi, .first = -2.0f, .step = 0.2f, .n_steps = 30};
     struct candidate found;
 
     put_run(s, run);
