@@ -62,11 +62,12 @@ static void find_spans(const struct pass *p, const struct layer_facts *layer)
     struct span *spans = p->rt->scratch.spans;
 
     for (size_t t = 0; t < p->n; t++) {
-        uint32_t at = p->position + (uint32_t)t;
+        uint32_t at = p->position + (p->on_canvas ? 0 : (uint32_t)t);
         uint32_t back = (uint32_t)layer->back, ahead = (uint32_t)layer->ahead;
 
         spans[t].first = at > back ? at - back : 0;
-        spans[t].end = p->end > at && p->end - at > ahead ? at + ahead + 1 : p->end;
+        spans[t].end =
+            !p->on_canvas && p->end > at && p->end - at > ahead ? at + ahead + 1 : p->end;
     }
 }
 

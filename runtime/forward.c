@@ -45,8 +45,9 @@ enum status block_step(struct pass *p, uint32_t i, struct error *err)
         return st;
     if (c->n_ple > 0)
         ple_step(p, i);
-    if (w->scale)
-        kernels_scale(p->rt->kernels, p->x, w->scale[0], p->n * c->n_embd);
+    const float *scale = p->on_canvas ? w->canvas_scale : w->scale;
+    if (scale)
+        kernels_scale(p->rt->kernels, p->x, scale[0], p->n * c->n_embd);
     tap_rows(p, "hidden", (int)i, c->n_embd, p->x);
     return interrupt_check(err);
 }
@@ -116,7 +117,7 @@ void final_norm(struct pass *p)
     tap_rows(p, "final_norm", -1, c->n_embd, p->x);
 }
 
-static void finish(struct pass *p, const struct logits_sink *sink)
+void pass_finish(struct pass *p, const struct logits_sink *sink)
 {
     struct runtime *rt = p->rt;
 
@@ -146,7 +147,7 @@ static enum status run_batch(struct pass *p, const struct logits_sink *sink,
         drop_unwanted(p, i + 1, sink);
     }
     if (st == OK && p->n > 0)
-        finish(p, sink);
+        pass_finish(p, sink);
     return st;
 }
 

@@ -92,8 +92,9 @@ struct pass {
     uint32_t position, end; /* of the first row; positions that have keys end here */
     size_t n;
     const int32_t
-        *rows;     /* of the tables, for this batch's tokens; the next batch's follow */
-    size_t n_next; /* tokens of the batch after this one */
+        *rows;      /* of the tables, for this batch's tokens; the next batch's follow */
+    bool on_canvas; /* rows see each other both ways: denoise.c */
+    size_t n_next;  /* tokens of the batch after this one */
     float *x, *ple;
     const float *cos[ROPE_KINDS], *sin[ROPE_KINDS];
 };
@@ -128,6 +129,8 @@ void cache_store(const struct pass *p, uint32_t layer, const float *k, const flo
 void embed_rows(const struct runtime *rt, const int32_t *rows, size_t n, float *x);
 MUST_CHECK enum status block_step(struct pass *p, uint32_t layer, struct error *err);
 void final_norm(struct pass *p); /* of the stream, in place */
+/* Final norm, then logits of the rows that are wanted. */
+void pass_finish(struct pass *p, const struct logits_sink *sink);
 
 /* the parts of a block, in order */
 void attention_step(struct pass *p, uint32_t layer);

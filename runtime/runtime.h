@@ -112,6 +112,17 @@ struct tap_event {
 void runtime_tap(struct runtime *rt, void (*fn)(void *arg, const struct tap_event *event),
                  void *arg);
 
+/* ---- denoising ---- */
+
+/* One step of block diffusion: the logits of n canvas tokens that stand behind the text of `seq`,
+ * all of which see each other. `previous` holds the logits of the step before on this canvas (n
+ * rows of n_vocab), or NULL in the first step. The sequence keeps its length. ERR_USAGE for models
+ * without a canvas, and when it does not fit; ERR_NOMEM. */
+MUST_CHECK enum status runtime_denoise(struct runtime *rt, struct sequence *seq,
+                                       const int32_t *canvas, size_t n,
+                                       const float *previous,
+                                       const struct logits_sink *sink, struct error *err);
+
 /* ---- drafting ---- */
 
 /* A small model that guesses the next tokens from its target's keys, values and last hidden

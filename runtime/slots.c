@@ -24,6 +24,7 @@ static const struct slot layer_slots[] = {
     {"ffn_down.weight", LAYER(down), MATRIX, ALWAYS, EMBD, FF},
     {"post_ffw_norm.weight", LAYER(post_ffw_norm), VECTOR, ALWAYS, ONE, EMBD},
     {"layer_output_scale.weight", LAYER(scale), VECTOR, LAYER_SCALE, ONE, ONE},
+    {"canvas_output_scale.weight", LAYER(canvas_scale), VECTOR, IS_DENOISER, ONE, ONE},
     {"inp_gate.weight", LAYER(inp_gate), MATRIX, HAS_PLE, PLE, EMBD},
     {"proj.weight", LAYER(proj), MATRIX, HAS_PLE, EMBD, PLE},
     {"post_norm.weight", LAYER(post_norm), VECTOR, HAS_PLE, ONE, EMBD},
@@ -51,6 +52,10 @@ static const struct slot model_slots[] = {
      EMBD_OUT_2},
     {"nextn.post_projection.weight", MODEL(post_proj), MATRIX, IS_DRAFTER, EMBD_OUT,
      EMBD},
+    {"condition_norm.weight", MODEL(condition_norm), VECTOR, IS_DENOISER, ONE, EMBD},
+    {"condition_gate.weight", MODEL(condition_gate), MATRIX, IS_DENOISER, FF, EMBD},
+    {"condition_up.weight", MODEL(condition_up), MATRIX, IS_DENOISER, FF, EMBD},
+    {"condition_down.weight", MODEL(condition_down), MATRIX, IS_DENOISER, EMBD, FF},
     {"dense_2.weight", MODEL(dense_2), MATRIX, ENCODER, ANY, EMBD},
     {"dense_3.weight", MODEL(dense_3), MATRIX, ENCODER, ANY, ANY},
 };
@@ -182,6 +187,9 @@ enum need slots_need(const struct place *place, enum when when)
         break;
     case IS_DRAFTER:
         yes = family->is_drafter;
+        break;
+    case IS_DENOISER:
+        yes = family->is_denoiser;
         break;
     case PARTIAL_ROPE:
         yes = family->has_partial_rope;

@@ -41,6 +41,7 @@ enum when {
     HAS_PLE,
     HAS_EXPERTS,
     IS_DRAFTER,
+    IS_DENOISER,
     PARTIAL_ROPE,
     ENCODER, /* and even there it may be missing */
 };

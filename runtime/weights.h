@@ -25,7 +25,8 @@ struct layer_weights {
     struct linear q, k, v, o; /* v absent: values are the keys before their norm */
     const float *ffn_norm, *post_ffw_norm;
     struct linear gate, up, down;
-    const float *scale; /* one number: multiplies the stream after the layer */
+    const float *scale;        /* one number: multiplies the stream after the layer */
+    const float *canvas_scale; /* the same, when a canvas is denoised */
 
     const float *post_norm; /* per-layer embeddings */
     struct linear inp_gate, proj;
@@ -44,7 +45,9 @@ struct weights {
     const float *ple_norm;
     int64_t ple_table;                 /* index of the tensor in the model, or -1 */
     struct linear pre_proj, post_proj; /* drafters */
-    struct linear dense_2, dense_3;    /* encoders: heads after pooling; may be absent */
+    const float *condition_norm;       /* denoisers: what the step before thought */
+    struct linear condition_gate, condition_up, condition_down;
+    struct linear dense_2, dense_3; /* encoders: heads after pooling; may be absent */
     struct layer_weights *layers;
     size_t n_vocab;
     struct weights_store *store; /* private: what is owned */
