@@ -1,9 +1,9 @@
 /*
  * template.h - render a chat template: the part of Jinja that chat templates use
  *
- * Statements: if, for (with filter, else, unpacking, recursion left out), set (values, blocks,
+ * Statements: if, for (with filter, else and unpacking, not recursive), set (values, blocks,
  * namespace attributes), macro and call, filter, raw, break and continue, generation. Expressions as in
- * Jinja 3.1, with the filters, tests, methods and functions listed in template_filter.c,
+ * Jinja 3.1, with the filters, tests, methods and functions of the tables in template_filter.c,
  * template_test.c, template_method.c and template_function.c; what is not there is refused by name.
  * Blocks are trimmed as transformers asks for: the newline after a block goes (trim_blocks), and
  * the blanks before it on its line (lstrip_blocks); tojson does not escape HTML.
