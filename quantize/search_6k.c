@@ -51,15 +51,31 @@ static void spread(const float scales[16], const float weights[16],
             (int8_t)(best != 0.0f ? clamp_code(nearbyintf(scales[g] / best)) : 0.0f);
 }
 
+/* Every sub-block alone: from plain's search, the extremum over m, m growing by a constant
+ * factor towards the negative end of the codes (from 31) and the positive one (from 30). */
 static void fit_super(struct search *s, struct coded_6k *super)
 {
-    struct candidate found = {0};
-    struct moments m;
+    enum { N = 8 };
+    struct candidate found = {0}, list[2 * N];
+    float ratios[2 * N], top[TILE_LANES] = {0}, m = 1.0f;
+    struct moments moments;
 
+    for (int i = 0; i < 16; i++)
+        for (int g = 0; g < TILE_LANES; g++)
+            top[g] = fabsf(s->tile.x[i][g]) > fabsf(top[g]) ? s->tile.x[i][g] : top[g];
+    for (int k = 0; k < N; k++, m *= 1.08f) {
+        ratios[k] = -1.0f / (31.0f * m);
+        ratios[N + k] = 1.0f / (30.0f * m);
+    }
     s->encode->symmetric(&s->tile, 16, 32);
     memcpy(found.scale, s->tile.scale, sizeof(found.scale));
-    s->encode->fit(&s->tile, &s->codes, &found, &m);
-    spread(found.scale, m.wcc, super);
+    search_begin(s);
+    search_try(s, &found, 1);
+    s->encode->scales(top, ratios, 2 * N, list);
+    search_try(s, list, 2 * N);
+    search_refit(s);
+    s->encode->fit(&s->tile, &s->codes, &s->best, &moments);
+    spread(s->best.scale, moments.wcc, super);
 }
 
 static float total(const struct search *s)
