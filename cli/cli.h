@@ -51,6 +51,8 @@ int cmd_tokenize(int argc, char **argv);
 int cmd_perplexity(int argc, char **argv);
 int cmd_reference(int argc, char **argv);
 int cmd_compare(int argc, char **argv);
+int cmd_verify(int argc, char **argv);
+int cmd_calibrate(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 
 #endif

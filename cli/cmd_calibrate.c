@@ -2,10 +2,10 @@
  * cmd_calibrate.c - carat calibrate: statistics of a model's inputs over texts
  */
 #include "cli/cli.h"
-#include "cli/judge.h"
 #include "cli/source_tokenizer.h"
 #include "cli/ui.h"
 #include "convert/calibrate/calibrate.h"
+#include "convert/convert.h"
 
 #include <stdlib.h>
 
@@ -18,6 +18,12 @@ struct wanted {
     bool legacy, force, exact;
 };
 
+/* What is calibrated. */
+struct subject {
+    struct model *model;
+    struct tokenizer *tok;
+};
+
 /* Chunks of n_ctx ids, back to back; owned. */
 struct chunks {
     int32_t *ids;
@@ -25,17 +31,17 @@ struct chunks {
 };
 
 /* Cut one text: BOS first in every chunk, the rest of the chunk text; a short end is left out. */
-static enum status add_text(const struct judge *judge, const struct wanted *wanted,
+static enum status add_text(const struct subject *subject, const struct wanted *wanted,
                             const char *path, struct chunks *chunks, struct error *err)
 {
     size_t n_ctx = (size_t)wanted->n_ctx, n_text = 0, n_ids = 0;
-    int32_t bos = tokenizer_bos(judge->tok), *ids = NULL;
-    size_t n_own = tokenizer_adds_bos(judge->tok) && bos >= 0 ? n_ctx - 1 : n_ctx;
+    int32_t bos = tokenizer_bos(subject->tok), *ids = NULL;
+    size_t n_own = tokenizer_adds_bos(subject->tok) && bos >= 0 ? n_ctx - 1 : n_ctx;
     char *text = NULL;
     enum status st = source_text(path, &text, &n_text, err);
 
     if (st == OK)
-        st = tokenizer_encode(judge->tok, text, n_text, TOKENIZE_SPECIAL, &ids, &n_ids,
+        st = tokenizer_encode(subject->tok, text, n_text, TOKENIZE_SPECIAL, &ids, &n_ids,
                               err);
     if (st == OK) {
         size_t n_new = n_ids / n_own;
@@ -59,7 +65,7 @@ static enum status add_text(const struct judge *judge, const struct wanted *want
     return st;
 }
 
-static enum status calibrate(const struct wanted *wanted, const struct judge *judge,
+static enum status calibrate(const struct wanted *wanted, const struct subject *subject,
                              const struct progress *progress,
                              struct calibrate_report *report, struct error *err)
 {
@@ -76,7 +82,7 @@ static enum status calibrate(const struct wanted *wanted, const struct judge *ju
     enum status st = OK;
 
     for (size_t i = 0; i < wanted->texts.n && st == OK; i++)
-        st = add_text(judge, wanted, wanted->texts.at[i], &chunks, err);
+        st = add_text(subject, wanted, wanted->texts.at[i], &chunks, err);
     if (st == OK) {
         struct calibrate_text text = {
             .ids = chunks.ids,
@@ -88,7 +94,7 @@ static enum status calibrate(const struct wanted *wanted, const struct judge *ju
 
         if (wanted->n_chunks > 0 && (size_t)wanted->n_chunks < text.n_chunks)
             text.n_chunks = (size_t)wanted->n_chunks;
-        st = calibrate_run(judge->model, &text, &options, progress, report, err);
+        st = calibrate_run(subject->model, &text, &options, progress, report, err);
     }
     free(chunks.ids);
     return st;
@@ -151,9 +157,9 @@ int cmd_calibrate(int argc, char **argv)
         .min_operands = 1,
         .max_operands = 1,
     };
-    const struct runtime_options runtime = {0};
+    const struct source_options source = {0};
     struct calibrate_report report = {0};
-    struct judge judge = {0};
+    struct subject subject = {0};
     struct error err = {0};
     struct args args;
     struct ui ui;
@@ -167,12 +173,15 @@ int cmd_calibrate(int argc, char **argv)
         return args_refuse(&verb, "-o is needed");
     ui_begin(&ui, &verb, &args);
     const struct progress progress = ui_progress(&ui, UI_ITEMS);
-    enum status st = judge_open(&judge, args.operands[0], &runtime, &err);
+    enum status st = convert_open_model(args.operands[0], &source, &subject.model, &err);
     if (st == OK)
-        st = calibrate(&wanted, &judge, &progress, &report, &err);
+        st = tokenizer_from_meta(subject.model->meta, &subject.tok, &err);
+    if (st == OK)
+        st = calibrate(&wanted, &subject, &progress, &report, &err);
     ui_clear(&ui);
     if (st == OK)
         st = print_report(&ui, &wanted, &report, &err);
-    judge_close(&judge);
+    tokenizer_free(subject.tok);
+    model_close(subject.model);
     return ui_end(&ui, st, &err);
 }

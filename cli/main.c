@@ -19,7 +19,8 @@ static const struct command {
     const char *help;
 } commands[] = {
     /* in the order a model travels */
-    {"convert", cmd_convert, "SOURCE -o OUT.gguf", "one streaming pass from source to packed files"},
+    {"convert", cmd_convert, "SOURCE -o OUT.gguf",
+     "one streaming pass from source to packed files"},
     {"plan", cmd_plan, "SOURCE", "what convert would do, tensor by tensor"},
     {"inspect", cmd_inspect, "FILE", "metadata, tensors, types, sizes, warnings"},
     {"run", cmd_run, "MODEL [-p TEXT]", "generate"},
@@ -32,7 +33,12 @@ static const struct command {
      "keep what a model says of a text"},
     {"compare", cmd_compare, "MODEL --reference REF",
      "divergence, agreement, perplexity ratio"},
-    {"bench", cmd_bench, "MODEL", "tokens a second and the share of this machine's limits"},
+    {"verify", cmd_verify, "MODEL --source SOURCE",
+     "is this file the quantization of that source?"},
+    {"calibrate", cmd_calibrate, "MODEL --text FILE -o STATS",
+     "what the inputs of its weights look like"},
+    {"bench", cmd_bench, "MODEL",
+     "tokens a second and the share of this machine's limits"},
     {"help", help, "[VERB]", "examples and options of a verb"},
     {"version", cmd_version, "", "version, build, instruction sets found"},
 };

@@ -99,6 +99,15 @@ static bool chunk_is_held(const struct calibration *c, size_t i)
     return every > 0 && i % every == every - 1;
 }
 
+/* Logits are asked for so that the head's input is shown; they are of no interest themselves. */
+static void drop_logits(void *arg, uint32_t position, size_t n_rows, const float *logits)
+{
+    (void)arg;
+    (void)position;
+    (void)n_rows;
+    (void)logits;
+}
+
 static enum status run_text(struct calibration *c, struct sequence *seq,
                             const struct progress *progress, unsigned pass,
                             unsigned n_passes, struct error *err)
@@ -108,8 +117,7 @@ static enum status run_text(struct calibration *c, struct sequence *seq,
 
     runtime_tap(c->rt, see_input, c);
     for (size_t i = 0; i < text->n_chunks && st == OK; i++) {
-        /* The head's input is the last thing shown, for rows whose logits are wanted. */
-        struct logits_sink nothing = {.first = 0};
+        const struct logits_sink nothing = {.rows = drop_logits};
 
         c->is_held = chunk_is_held(c, i);
         sequence_reset(seq);
