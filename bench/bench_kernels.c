@@ -15,7 +15,13 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { RUNS = 5, COLS = 1536, PREFILL_TOKENS = 512, PREFILL_ROWS = 1024, WEIGHT_BYTES = 96000000 };
+enum {
+    RUNS = 5,
+    COLS = 1536,
+    PREFILL_TOKENS = 512,
+    PREFILL_ROWS = 1024,
+    WEIGHT_BYTES = 96000000
+};
 
 static const enum block_type types[] = {
     TYPE_Q4_0, TYPE_Q8_0, TYPE_Q4_K, TYPE_Q6_K, TYPE_Q5_K, TYPE_Q4_1,
@@ -51,13 +57,13 @@ static double best_product(const struct bench *b, const struct matrix *w, size_t
     return best;
 }
 
-static void row(const struct bench *b, const char *what, const char *type, size_t n_tokens,
-                double bytes, double ops, double limit_ops)
+static void row(const struct bench *b, const char *what, const char *type,
+                size_t n_tokens, double bytes, double ops, double limit_ops)
 {
     double of_read = bytes / b->limits.read, of_ops = ops / limit_ops;
 
-    printf("%s\t%s\t%s\t%zu\t%.2f\t%.1f\t%.2f\n", what, type, kernels_name(b->k), n_tokens,
-           bytes / 1e9, ops / 1e9, of_read > of_ops ? of_read : of_ops);
+    printf("%s\t%s\t%s\t%zu\t%.2f\t%.1f\t%.2f\n", what, type, kernels_name(b->k),
+           n_tokens, bytes / 1e9, ops / 1e9, of_read > of_ops ? of_read : of_ops);
     fflush(stdout);
 }
 
@@ -83,8 +89,12 @@ static void products(const struct bench *b, enum block_type type)
 /* 8 heads on one K and V head of 256, 2048 positions: a local layer of a small member. */
 static void attention(const struct bench *b, size_t n_tokens)
 {
-    struct attention a = {.n_heads = 8, .n_kv_heads = 1, .head_dim = 256, .stride = 512,
-                          .n_cells = 2048, .scale = 1.0f};
+    struct attention a = {.n_heads = 8,
+                          .n_kv_heads = 1,
+                          .head_dim = 256,
+                          .stride = 512,
+                          .n_cells = 2048,
+                          .scale = 1.0f};
     struct span spans[PREFILL_TOKENS];
     double best = 1e9, pairs = 0;
 
@@ -162,7 +172,8 @@ int main(int argc, char **argv)
         goto out;
     fill(&b, n_floats);
     printf("# %d threads: read %.2f GB/s, f32 %.1f GOP/s, integer %.1f GOP/s\n",
-           parallel_threads(), b.limits.read / 1e9, b.limits.f32 / 1e9, b.limits.integer / 1e9);
+           parallel_threads(), b.limits.read / 1e9, b.limits.f32 / 1e9,
+           b.limits.integer / 1e9);
     printf("what\ttype\ttable\ttokens\tGB/s\tGOP/s\tof limit\n");
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
         products(&b, types[i]);

@@ -34,7 +34,7 @@ struct bench {
 struct phase {
     const char *name, *limit;
     int64_t n_tokens;
-    double seconds; /* a token */
+    double seconds;           /* a token */
     double bytes, ops, share; /* a second; share of the limit that binds this phase */
 };
 
@@ -51,7 +51,8 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static enum status bench_open(struct bench *b, const struct bench_call *call, struct error *err)
+static enum status bench_open(struct bench *b, const struct bench_call *call,
+                              struct error *err)
 {
     struct source_options source = {0};
     size_t n = (size_t)(call->n_prompt + call->n_decode);
@@ -135,15 +136,16 @@ static void judge_speed(const struct bench *b, const struct bench_call *call,
     double macs = (double)facts->n_macs, bytes = (double)facts->weight_bytes;
     double head = (double)facts->n_vocab * facts->n_embd;
     /* Below 10 bits a weight the file is quantized, and products are of bytes. */
-    bool is_integer =
-        call->runtime.arithmetic == ARITH_FAST && !call->runtime.scalar && 8 * bytes < 10 * macs;
+    bool is_integer = call->runtime.arithmetic == ARITH_FAST && !call->runtime.scalar &&
+                      8 * bytes < 10 * macs;
     struct phase *prefill = &report->prefill, *decode = &report->decode;
     double n = (double)call->n_prompt;
 
     prefill->name = "prefill";
     prefill->n_tokens = call->n_prompt;
     prefill->limit = is_integer ? "integer" : "f32";
-    prefill->ops = 2 * (macs - head + head / n) / prefill->seconds; /* one row of logits */
+    prefill->ops =
+        2 * (macs - head + head / n) / prefill->seconds; /* one row of logits */
     prefill->bytes = bytes / n / prefill->seconds;
     prefill->share =
         prefill->ops / (is_integer ? report->limits.integer : report->limits.f32);
@@ -169,10 +171,10 @@ static enum status print_json(const struct bench *b, const struct bench_call *ca
                               const struct report *r, struct error *err)
 {
     const struct runtime_facts *facts = runtime_facts(b->rt);
-    json_t *limits = json_pack("{s:o, s:o, s:o}", "read_gb_per_second",
-                               ui_json_real(r->limits.read / 1e9), "f32_gop_per_second",
-                               ui_json_real(r->limits.f32 / 1e9), "integer_gop_per_second",
-                               ui_json_real(r->limits.integer / 1e9));
+    json_t *limits = json_pack(
+        "{s:o, s:o, s:o}", "read_gb_per_second", ui_json_real(r->limits.read / 1e9),
+        "f32_gop_per_second", ui_json_real(r->limits.f32 / 1e9), "integer_gop_per_second",
+        ui_json_real(r->limits.integer / 1e9));
 
     return ui_json(json_pack("{s:o, s:s, s:s, s:i, s:I, s:o, s:o, s:o}", "model",
                              ui_json_text(call->path, strlen(call->path)), "architecture",
@@ -193,8 +195,9 @@ static void print_text(const struct bench *b, const struct report *r)
 {
     const struct runtime_facts *facts = runtime_facts(b->rt);
 
-    printf("# %s, %s kernels, %d threads, %.3f GB of weights a token\n", facts->architecture,
-           facts->kernels, parallel_threads(), (double)facts->weight_bytes / 1e9);
+    printf("# %s, %s kernels, %d threads, %.3f GB of weights a token\n",
+           facts->architecture, facts->kernels, parallel_threads(),
+           (double)facts->weight_bytes / 1e9);
     printf("# limits: read %.2f GB/s, f32 %.1f GOP/s, integer %.1f GOP/s\n",
            r->limits.read / 1e9, r->limits.f32 / 1e9, r->limits.integer / 1e9);
     printf("phase\ttokens\ttok/s\tGB/s\tGOP/s\tlimit\tshare\n");
@@ -209,8 +212,9 @@ static enum status work(const struct bench_call *call, struct ui *ui, struct err
     enum status st = bench_open(&bench, call, err);
 
     if (st == OK)
-        st = kernels_limits(call->runtime.scalar ? kernels_at(CPU_SCALAR) : kernels_best(),
-                            &report.limits, err);
+        st =
+            kernels_limits(call->runtime.scalar ? kernels_at(CPU_SCALAR) : kernels_best(),
+                           &report.limits, err);
     if (st == OK)
         st = run_all(&bench, call, &report, ui, err);
     if (st == OK) {
@@ -229,9 +233,10 @@ int cmd_bench(int argc, char **argv)
     struct bench_call call = {.n_prompt = 512, .n_decode = 32, .n_runs = 3};
     int arithmetic = 0, ple = 0;
     const struct option options[] = {
-        {"prompt", 0, OPTION_INT, &call.n_prompt, "N", "tokens of prefill (512)", 1, 1 << 20},
-        {"tokens", 'n', OPTION_INT, &call.n_decode, "N", "tokens decoded after it (32)", 1,
+        {"prompt", 0, OPTION_INT, &call.n_prompt, "N", "tokens of prefill (512)", 1,
          1 << 20},
+        {"tokens", 'n', OPTION_INT, &call.n_decode, "N", "tokens decoded after it (32)",
+         1, 1 << 20},
         {"runs", 0, OPTION_INT, &call.n_runs, "N", "the best of this many (3)", 1, 1000},
         {"ple", 0, OPTION_CHOICE, &ple, "disk|memory",
          "where the per-layer embedding table lies (disk)"},
@@ -242,7 +247,8 @@ int cmd_bench(int argc, char **argv)
     const struct verb verb = {
         .name = "bench",
         .operands = "MODEL",
-        .summary = "Tokens a second, and the share of what this machine can read or multiply.",
+        .summary =
+            "Tokens a second, and the share of what this machine can read or multiply.",
         .examples = "  carat bench model.gguf\n"
                     "  carat bench model.gguf --prompt 128 --tokens 64 -t 2 --json\n",
         .options = options,

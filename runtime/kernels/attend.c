@@ -51,7 +51,8 @@ static void unit_load(const struct job *job, size_t index, struct unit *u)
     size_t group = a->n_heads / a->n_kv_heads, d = a->head_dim;
     size_t part = index % job->head_units, rest = index / job->head_units;
     size_t token = rest / a->n_kv_heads * job->tokens;
-    size_t end = token + job->tokens < job->n_tokens ? token + job->tokens : job->n_tokens;
+    size_t end =
+        token + job->tokens < job->n_tokens ? token + job->tokens : job->n_tokens;
     size_t first = part * job->heads;
     size_t last = first + job->heads < group ? first + job->heads : group;
 
@@ -72,8 +73,8 @@ static void unit_load(const struct job *job, size_t index, struct unit *u)
 }
 
 /* Point at the cells of positions first ... first + n - 1. */
-static void cells_at(const struct attention *a, const float *base, size_t kv_head, size_t first,
-                     size_t n, const float **cells)
+static void cells_at(const struct attention *a, const float *base, size_t kv_head,
+                     size_t first, size_t n, const float **cells)
 {
     size_t cell = first % a->n_cells;
 
@@ -137,8 +138,8 @@ static void unit_block(const struct job *job, struct unit *u, struct block b)
     for (size_t row = 0; row < u->n_rows; row++)
         unit_weigh(job, u, row, b);
     cells_at(job->a, job->a->v, u->kv_head, b.base + b.skip, n, cells);
-    job->k->add_values(u->scores[0] + b.skip, u->carry, u->n_rows, cells, n, job->a->head_dim,
-                       u->acc);
+    job->k->add_values(u->scores[0] + b.skip, u->carry, u->n_rows, cells, n,
+                       job->a->head_dim, u->acc);
 }
 
 static void unit_run(const struct job *job, struct unit *u)
@@ -174,7 +175,8 @@ static void attend(void *arg, size_t begin, size_t end)
 void kernels_attention(const struct kernels *k, const struct attention *a, const float *q,
                        const struct span *spans, size_t n_tokens, float *out)
 {
-    struct job job = {.k = k, .a = a, .q = q, .spans = spans, .n_tokens = n_tokens, .out = out};
+    struct job job = {
+        .k = k, .a = a, .q = q, .spans = spans, .n_tokens = n_tokens, .out = out};
     size_t group = a->n_heads / a->n_kv_heads;
 
     assert(a->head_dim % LANES == 0 && a->head_dim <= MAX_HEAD);
@@ -184,6 +186,7 @@ void kernels_attention(const struct kernels *k, const struct attention *a, const
     job.heads = group < job.heads ? group : job.heads;
     job.tokens = ATTEND_ROWS / job.heads;
     job.head_units = (group + job.heads - 1) / job.heads;
-    parallel_for((n_tokens + job.tokens - 1) / job.tokens * a->n_kv_heads * job.head_units, 1,
-                 attend, &job);
+    parallel_for((n_tokens + job.tokens - 1) / job.tokens * a->n_kv_heads *
+                     job.head_units,
+                 1, attend, &job);
 }

@@ -119,7 +119,8 @@ static void q6_k(const uint8_t *row, size_t i, struct codes *out)
     size_t half = i % 8 / 4, c = i % 4;
     const uint8_t *low = b + 64 * half + 32 * (c % 2);
     const uint8_t *high = b + offsetof(struct q6_k, qh) + 32 * half;
-    const int8_t *scales = (const int8_t *)(b + offsetof(struct q6_k, scales)) + 2 * (i % 8);
+    const int8_t *scales =
+        (const int8_t *)(b + offsetof(struct q6_k, scales)) + 2 * (i % 8);
     int low_shift = c < 2 ? 0 : 4, high_shift = (int)(2 * c);
 
     for (int e = 0; e < 32; e++) {
@@ -133,7 +134,6 @@ static void q6_k(const uint8_t *row, size_t i, struct codes *out)
 }
 
 codes_function *const codes_by_type[TYPE_COUNT] = {
-    [TYPE_Q8_0] = q8_0, [TYPE_Q4_0] = q4_0, [TYPE_Q4_1] = q4_1,
-    [TYPE_Q5_0] = q5_0, [TYPE_Q5_1] = q5_1, [TYPE_Q4_K] = q4_k,
-    [TYPE_Q5_K] = q5_k, [TYPE_Q6_K] = q6_k,
+    [TYPE_Q8_0] = q8_0, [TYPE_Q4_0] = q4_0, [TYPE_Q4_1] = q4_1, [TYPE_Q5_0] = q5_0,
+    [TYPE_Q5_1] = q5_1, [TYPE_Q4_K] = q4_k, [TYPE_Q5_K] = q5_k, [TYPE_Q6_K] = q6_k,
 };

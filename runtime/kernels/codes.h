@@ -26,7 +26,8 @@ extern codes_function *const codes_by_type[TYPE_COUNT];
 /* True for the types whose blocks have an m; it is 0 for the others. */
 static inline bool codes_has_minimum(enum block_type type)
 {
-    return type == TYPE_Q4_1 || type == TYPE_Q5_1 || type == TYPE_Q4_K || type == TYPE_Q5_K;
+    return type == TYPE_Q4_1 || type == TYPE_Q5_1 || type == TYPE_Q4_K ||
+           type == TYPE_Q5_K;
 }
 
 #endif

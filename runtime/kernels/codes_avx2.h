@@ -36,8 +36,8 @@ INLINE __m256i nibbles_avx2(const uint8_t *q)
 /* 32 bits to 32 bytes of 0 or 16: each byte is copied next to its bits and tested. */
 INLINE __m256i fifth_bits_avx2(const uint8_t *h)
 {
-    const __m256i spread = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202,
-                                              0x0303030303030303);
+    const __m256i spread =
+        _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
     const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201u);
     __m256i bytes = _mm256_shuffle_epi8(_mm256_set1_epi32((int)load_u32(h)), spread);
     __m256i hit = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit);

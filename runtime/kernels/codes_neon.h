@@ -31,7 +31,8 @@ INLINE int8x16_t minus(uint8x16_t codes, int offset)
 INLINE struct codes_32 nibbles_neon(const uint8_t *q, uint32_t h, int offset)
 {
     const uint8x16_t bit = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201u));
-    uint8x16_t in = vld1q_u8(q), half[2] = {vandq_u8(in, vdupq_n_u8(15)), vshrq_n_u8(in, 4)};
+    uint8x16_t in = vld1q_u8(q),
+               half[2] = {vandq_u8(in, vdupq_n_u8(15)), vshrq_n_u8(in, 4)};
     struct codes_32 out;
 
     for (int i = 0; i < 2; i++) {
@@ -55,11 +56,11 @@ INLINE struct codes_32 codes_small_neon(enum block_type type, const uint8_t *b)
     case TYPE_Q4_1:
         return nibbles_neon(b + offsetof(struct q4_1, q), 0, 0);
     case TYPE_Q5_0:
-        return nibbles_neon(b + offsetof(struct q5_0, q), load_u32(b + offsetof(struct q5_0, h)),
-                            16);
+        return nibbles_neon(b + offsetof(struct q5_0, q),
+                            load_u32(b + offsetof(struct q5_0, h)), 16);
     case TYPE_Q5_1:
-        return nibbles_neon(b + offsetof(struct q5_1, q), load_u32(b + offsetof(struct q5_1, h)),
-                            0);
+        return nibbles_neon(b + offsetof(struct q5_1, q),
+                            load_u32(b + offsetof(struct q5_1, h)), 0);
     default:
         return (struct codes_32){{vld1q_s8(q8), vld1q_s8(q8 + 16)}};
     }
@@ -69,12 +70,14 @@ INLINE struct codes_32 codes_small_neon(enum block_type type, const uint8_t *b)
 INLINE struct codes_32 codes_k_neon(enum block_type type, const uint8_t *b, int j)
 {
     bool six = type == TYPE_Q6_K, five = type == TYPE_Q5_K;
-    const uint8_t *low = six ? b + 64 * (j / 4) + 32 * (j % 2)
-                             : b + (five ? offsetof(struct q5_k, q) : offsetof(struct q4_k, q)) +
-                                   32 * (j / 2);
-    const uint8_t *high = six ? b + offsetof(struct q6_k, qh) + 32 * (j / 4)
-                              : b + offsetof(struct q5_k, h);
-    int low_shift = (six ? j % 4 / 2 : j % 2) ? -4 : 0, high_shift = six ? -2 * (j % 4) : -j;
+    const uint8_t *low =
+        six ? b + 64 * (j / 4) + 32 * (j % 2)
+            : b + (five ? offsetof(struct q5_k, q) : offsetof(struct q4_k, q)) +
+                  32 * (j / 2);
+    const uint8_t *high =
+        six ? b + offsetof(struct q6_k, qh) + 32 * (j / 4) : b + offsetof(struct q5_k, h);
+    int low_shift = (six ? j % 4 / 2 : j % 2) ? -4 : 0,
+        high_shift = six ? -2 * (j % 4) : -j;
     struct codes_32 out;
 
     for (int i = 0; i < 2; i++) {
@@ -82,7 +85,8 @@ INLINE struct codes_32 codes_k_neon(enum block_type type, const uint8_t *b, int 
 
         l = vandq_u8(l, vdupq_n_u8(15));
         if (six || five) {
-            uint8x16_t h = vshlq_u8(vld1q_u8(high + 16 * i), vdupq_n_s8((int8_t)high_shift));
+            uint8x16_t h =
+                vshlq_u8(vld1q_u8(high + 16 * i), vdupq_n_s8((int8_t)high_shift));
             l = vorrq_u8(l, vshlq_n_u8(vandq_u8(h, vdupq_n_u8(six ? 3 : 1)), 4));
         }
         out.half[i] = minus(l, six ? 32 : 0);
@@ -119,7 +123,8 @@ INLINE float32x4_t dot_small_neon(enum block_type type, multiply_16 *multiply,
     const size_t bytes = block_type_info(type)->bytes;
 
     for (size_t b = 0; b < x->n_blocks; b++) {
-        int8x16_t first = vld1q_s8(x->q + b * BLOCK), last = vld1q_s8(x->q + b * BLOCK + 16);
+        int8x16_t first = vld1q_s8(x->q + b * BLOCK),
+                  last = vld1q_s8(x->q + b * BLOCK + 16);
         int32x4_t v[4];
 
         for (int r = 0; r < 4; r++) {
@@ -157,7 +162,8 @@ INLINE void k_factors_neon(const uint8_t *const *row, size_t at, float32x4_t s[8
 
 /* Four rows of a type with blocks of 256. */
 INLINE float32x4_t dot_k_neon(enum block_type type, multiply_16 *multiply,
-                              const uint8_t *const *row, const struct rounded *x, float32x4_t y)
+                              const uint8_t *const *row, const struct rounded *x,
+                              float32x4_t y)
 {
     const size_t bytes = block_type_info(type)->bytes;
 
@@ -180,7 +186,8 @@ INLINE float32x4_t dot_k_neon(enum block_type type, multiply_16 *multiply,
 
                 if (type == TYPE_Q6_K) {
                     const int8_t *h =
-                        (const int8_t *)(row[r] + at + offsetof(struct q6_k, scales)) + 2 * j;
+                        (const int8_t *)(row[r] + at + offsetof(struct q6_k, scales)) +
+                        2 * j;
                     first = vmulq_n_s32(first, h[0]);
                     last = vmulq_n_s32(last, h[1]);
                 }
@@ -212,8 +219,8 @@ INLINE void panel_gain_neon(const struct panel *panel, size_t b, int g, int32x4_
     vst1q_f32(y, sum);
 }
 
-INLINE void dot_rows_neon(enum block_type type, multiply_16 *multiply, const struct dot_rows *w,
-                          const struct rounded *x, float *y)
+INLINE void dot_rows_neon(enum block_type type, multiply_16 *multiply,
+                          const struct dot_rows *w, const struct rounded *x, float *y)
 {
     bool is_super = block_type_info(type)->weights == 256;
 

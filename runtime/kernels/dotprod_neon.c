@@ -57,7 +57,8 @@ dot_function *const dotprod_dot[TYPE_COUNT] = {
     [TYPE_Q5_K] = dot_q5_k, [TYPE_Q6_K] = dot_q6_k,
 };
 
-void dotprod_pack(struct panel *panel, const uint8_t *const rows[PANEL_ROWS], size_t first)
+void dotprod_pack(struct panel *panel, const uint8_t *const rows[PANEL_ROWS],
+                  size_t first)
 {
     codes_function *unpack = codes_by_type[panel->type];
 
@@ -79,8 +80,8 @@ void dotprod_pack(struct panel *panel, const uint8_t *const rows[PANEL_ROWS], si
 enum { GROUPS = PANEL_ROWS / 4, WIDTH = 4 };
 
 /* sum[g][t] = products of columns 16 half ... 16 half + 15 of block b. */
-INLINE void half_block(const struct panel *panel, const int8_t *const *x, size_t b, int half,
-                       int n, int32x4_t sum[GROUPS][WIDTH])
+INLINE void half_block(const struct panel *panel, const int8_t *const *x, size_t b,
+                       int half, int n, int32x4_t sum[GROUPS][WIDTH])
 {
     for (int t = 0; t < n; t++) {
         int8x16_t in = vld1q_s8(x[t] + b * BLOCK + 16 * half);
@@ -97,8 +98,8 @@ INLINE void half_block(const struct panel *panel, const int8_t *const *x, size_t
 }
 
 /* Tokens token ... token + n - 1. */
-INLINE void multiply_panel(const struct panel *panel, const struct rounded *x, size_t first,
-                           size_t token, int n, float y[][PANEL_ROWS])
+INLINE void multiply_panel(const struct panel *panel, const struct rounded *x,
+                           size_t first, size_t token, int n, float y[][PANEL_ROWS])
 {
     const int8_t *q[WIDTH];
     size_t at[WIDTH];

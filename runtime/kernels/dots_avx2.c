@@ -95,7 +95,8 @@ INLINE __m256i multiply_codes(enum block_type type, __m256i codes, __m256i x)
 
     if (type == TYPE_Q8_0)
         return _mm256_madd_epi16(
-            _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(x, codes)), ones);
+            _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(x, codes)),
+            ones);
     return _mm256_madd_epi16(_mm256_maddubs_epi16(codes, x), ones);
 }
 
@@ -114,8 +115,8 @@ INLINE void prefetch_rows(const struct dot_rows *w, size_t at)
         _mm_prefetch((const char *)((uintptr_t)w->row[r] + at + ahead), _MM_HINT_T0);
 }
 
-INLINE void dot_small(enum block_type type, const struct dot_rows *w, const struct rounded *x,
-                      float *y)
+INLINE void dot_small(enum block_type type, const struct dot_rows *w,
+                      const struct rounded *x, float *y)
 {
     const size_t bytes = bytes_avx2(type);
     __m256 sum = _mm256_loadu_ps(y);
@@ -130,10 +131,12 @@ INLINE void dot_small(enum block_type type, const struct dot_rows *w, const stru
             v[r] = multiply_codes(type, codes_avx2(type, w->row[r] + at), in);
         __m256i i = sum_rows(v);
         if (offset_avx2(type))
-            i = _mm256_sub_epi32(i, _mm256_set1_epi32(offset_avx2(type) * block_sum(x, b)));
+            i = _mm256_sub_epi32(i,
+                                 _mm256_set1_epi32(offset_avx2(type) * block_sum(x, b)));
         sum = gain(sum, halves_avx2(w->row, at), i, x->d[b]);
         if (codes_has_minimum(type))
-            sum = _mm256_fmadd_ps(halves_avx2(w->row, at + 2), _mm256_set1_ps(x->dsum[b]), sum);
+            sum = _mm256_fmadd_ps(halves_avx2(w->row, at + 2), _mm256_set1_ps(x->dsum[b]),
+                                  sum);
     }
     _mm256_storeu_ps(y, sum);
 }
@@ -143,7 +146,7 @@ struct k_step {
     const struct dot_rows *w;
     const struct rounded *x;
     size_t at, b;
-    __m256 s[8], m[8];             /* Q6_K: s[0] alone */
+    __m256 s[8], m[8];            /* Q6_K: s[0] alone */
     int16_t scales[DOT_ROWS][16]; /* Q6_K: of 16 columns each */
 };
 
@@ -185,7 +188,8 @@ INLINE void dot_k(enum block_type type, const struct dot_rows *w, const struct r
  * goes off before. */
 INLINE __m256 q6_step(const struct k_step *k, int j, __m256 sum)
 {
-    const __m256i pick = _mm256_setr_m128i(_mm_set1_epi16(0x0100), _mm_set1_epi16(0x0302));
+    const __m256i pick =
+        _mm256_setr_m128i(_mm_set1_epi16(0x0100), _mm_set1_epi16(0x0302));
     size_t b = k->b + (size_t)j;
     __m256i in = load_256(k->x->q + b * BLOCK), v[DOT_ROWS];
     /* 32 times the sums of pairs: what the offset adds to the products. */
@@ -194,10 +198,12 @@ INLINE __m256 q6_step(const struct k_step *k, int j, __m256 sum)
     if (j % 2 == 0)
         prefetch_rows(k->w, k->at + 52 * (size_t)j / 2);
     for (int r = 0; r < DOT_ROWS; r++) {
-        __m256i p = _mm256_maddubs_epi16(codes_k_avx2(TYPE_Q6_K, k->w->row[r] + k->at, j), in);
+        __m256i p =
+            _mm256_maddubs_epi16(codes_k_avx2(TYPE_Q6_K, k->w->row[r] + k->at, j), in);
         __m256i both = _mm256_set1_epi32((int)load_u32(k->scales[r] + 2 * j));
 
-        v[r] = _mm256_madd_epi16(_mm256_sub_epi16(p, extra), _mm256_shuffle_epi8(both, pick));
+        v[r] = _mm256_madd_epi16(_mm256_sub_epi16(p, extra),
+                                 _mm256_shuffle_epi8(both, pick));
     }
     return gain(sum, k->s[0], sum_rows(v), k->x->d[b]);
 }

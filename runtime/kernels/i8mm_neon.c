@@ -16,14 +16,15 @@ INLINE int8x16_t two_tokens(const int8_t *const *x, size_t at)
 }
 
 /* sum[t] = 4 rows' products with 16 columns of tokens 0 and 1. */
-INLINE void half_block(const struct panel *panel, const int8_t *const *x, size_t b, int half,
-                       int g, int32x4_t sum[2])
+INLINE void half_block(const struct panel *panel, const int8_t *const *x, size_t b,
+                       int half, int g, int32x4_t sum[2])
 {
     int32x4_t low = vdupq_n_s32(0), high = vdupq_n_s32(0);
 
     for (int i = 4 * half; i < 4 * half + 4; i += 2) {
         int32x4_t w0 = vld1q_s32((const int32_t *)(const void *)panel->q[b][i][4 * g]);
-        int32x4_t w1 = vld1q_s32((const int32_t *)(const void *)panel->q[b][i + 1][4 * g]);
+        int32x4_t w1 =
+            vld1q_s32((const int32_t *)(const void *)panel->q[b][i + 1][4 * g]);
         int8x16_t in = two_tokens(x, b * BLOCK + 4 * (size_t)i);
 
         low = vmmlaq_s32(low, vreinterpretq_s8_s32(vzip1q_s32(w0, w1)), in);
@@ -34,8 +35,8 @@ INLINE void half_block(const struct panel *panel, const int8_t *const *x, size_t
 }
 
 /* Tokens token and token + 1. */
-INLINE void multiply_pair(const struct panel *panel, const struct rounded *x, size_t first,
-                          size_t token, float y[][PANEL_ROWS])
+INLINE void multiply_pair(const struct panel *panel, const struct rounded *x,
+                          size_t first, size_t token, float y[][PANEL_ROWS])
 {
     size_t at[2] = {token * x->n_blocks + first, (token + 1) * x->n_blocks + first};
     const int8_t *q[2] = {x->q + at[0] * BLOCK, x->q + at[1] * BLOCK};

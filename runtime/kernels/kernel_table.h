@@ -10,25 +10,25 @@
 #include "runtime/kernels/kernels.h"
 
 enum {
-    LANES = 8,          /* partial sums of a product in f32 */
-    PIECE = 512,        /* columns after which the partial sums are added up */
-    TILE_ROWS = 4,      /* weight rows in one call of tile() */
-    TILE_TOKENS = 12,   /* token rows in one call of tile(), at most */
-    BLOCK = 32,         /* columns that share one rounding of the activations */
-    DOT_ROWS = 8,       /* weight rows in one call of dot() */
-    PANEL_ROWS = 16,    /* weight rows of a panel */
-    PANEL_BLOCKS = 32,  /* blocks of 32 columns in a panel, at most */
-    PANEL_TOKENS = 8,   /* token rows in one call of panel(), at most */
-    ATTEND_CELLS = 64,  /* positions in a block of attention */
+    LANES = 8,         /* partial sums of a product in f32 */
+    PIECE = 512,       /* columns after which the partial sums are added up */
+    TILE_ROWS = 4,     /* weight rows in one call of tile() */
+    TILE_TOKENS = 12,  /* token rows in one call of tile(), at most */
+    BLOCK = 32,        /* columns that share one rounding of the activations */
+    DOT_ROWS = 8,      /* weight rows in one call of dot() */
+    PANEL_ROWS = 16,   /* weight rows of a panel */
+    PANEL_BLOCKS = 32, /* blocks of 32 columns in a panel, at most */
+    PANEL_TOKENS = 8,  /* token rows in one call of panel(), at most */
+    ATTEND_CELLS = 64, /* positions in a block of attention */
 };
 
 /* Activations rounded to 8 bits; row t of each array begins t * n_blocks elements further (q:
  * t * n_blocks * BLOCK). */
 struct rounded {
     size_t n_blocks;
-    int8_t *q;      /* x is about d * q; -127 <= q <= 127 */
-    float *d;       /* one a block */
-    float *dsum;    /* d * (sum of the block's q), one a block */
+    int8_t *q;       /* x is about d * q; -127 <= q <= 127 */
+    float *d;        /* one a block */
+    float *dsum;     /* d * (sum of the block's q), one a block */
     int16_t *halves; /* sums of the block's first and last 16 q: two a block */
 };
 
@@ -38,7 +38,8 @@ struct panel {
     _Alignas(64) uint8_t q[PANEL_BLOCKS][BLOCK / 4][PANEL_ROWS][4]; /* code + offset */
     _Alignas(64) float s[PANEL_BLOCKS][PANEL_ROWS];
     _Alignas(64) float m[PANEL_BLOCKS][PANEL_ROWS];
-    _Alignas(64) int16_t halves[PANEL_BLOCKS][PANEL_ROWS][2]; /* Q6_K: scales of 16 columns */
+    _Alignas(
+        64) int16_t halves[PANEL_BLOCKS][PANEL_ROWS][2]; /* Q6_K: scales of 16 columns */
     size_t n_blocks;
     enum block_type type;
     int n_steps; /* BLOCK / 4; a variable so that loops over steps stay loops: unrolled, they spill */
@@ -49,7 +50,8 @@ struct dot_rows {
     const uint8_t *row[DOT_ROWS];
 };
 
-typedef void dot_function(const struct dot_rows *w, const struct rounded *x, float y[DOT_ROWS]);
+typedef void dot_function(const struct dot_rows *w, const struct rounded *x,
+                          float y[DOT_ROWS]);
 
 /* Functions of rows: the bodies of row_math.h, compiled for an instruction set. */
 struct row_kernels {
@@ -86,7 +88,8 @@ struct kernels {
 
     /* Pack rows[0..15] from block `first` on; panel->type and ->n_blocks are set. May be NULL:
      * products of many tokens are then products of single ones. */
-    void (*pack)(struct panel *panel, const uint8_t *const rows[PANEL_ROWS], size_t first);
+    void (*pack)(struct panel *panel, const uint8_t *const rows[PANEL_ROWS],
+                 size_t first);
     /* y[t][r] gains the panel's products with n_tokens rows of x, from block `first` of x on. */
     void (*panel)(const struct panel *panel, const struct rounded *x, size_t first,
                   size_t n_tokens, float y[][PANEL_ROWS]);

@@ -64,7 +64,8 @@ static void norm_rows(void *arg, size_t begin, size_t end)
     const struct rows *j = arg;
 
     for (size_t r = begin; r < end; r++)
-        j->k->rows->norm(j->x + r * j->n_cols, j->weight, j->n_cols, j->eps, j->y + r * j->n_cols);
+        j->k->rows->norm(j->x + r * j->n_cols, j->weight, j->n_cols, j->eps,
+                         j->y + r * j->n_cols);
 }
 
 void kernels_rms_norm(const struct kernels *k, const float *x, const float *weight,
@@ -83,8 +84,8 @@ static void rotate_tokens(void *arg, size_t begin, size_t end)
 
     for (size_t t = begin; t < end; t++)
         for (size_t h = 0; h < j->n_heads; h++)
-            j->k->rows->rotate(j->y + (t * j->n_heads + h) * j->n_cols, half, j->cos + t * half,
-                         j->sin + t * half);
+            j->k->rows->rotate(j->y + (t * j->n_heads + h) * j->n_cols, half,
+                               j->cos + t * half, j->sin + t * half);
 }
 
 void kernels_rope(const struct kernels *k, float *x, size_t n_tokens, size_t n_heads,
@@ -103,8 +104,8 @@ static void gelu_part(void *arg, size_t begin, size_t end)
     j->k->rows->gelu_mul(j->x + begin, j->up + begin, end - begin, j->y + begin);
 }
 
-void kernels_gelu_mul(const struct kernels *k, const float *gate, const float *up, size_t n,
-                      float *y)
+void kernels_gelu_mul(const struct kernels *k, const float *gate, const float *up,
+                      size_t n, float *y)
 {
     struct rows job = {.k = k, .x = gate, .up = up, .y = y};
 
@@ -183,7 +184,8 @@ static void add_scaled_part(void *arg, size_t begin, size_t end)
     j->k->rows->add_scaled(j->y + begin, j->x + begin, j->factor, end - begin);
 }
 
-void kernels_add_scaled(const struct kernels *k, float *x, const float *y, float s, size_t n)
+void kernels_add_scaled(const struct kernels *k, float *x, const float *y, float s,
+                        size_t n)
 {
     struct rows job = {.k = k, .y = x, .x = y, .factor = s};
 

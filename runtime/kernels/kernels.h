@@ -64,14 +64,15 @@ bool kernels_can_multiply(enum block_type type);
 /* Scratch memory for products of at most max_tokens rows of at most max_cols columns. Used by
  * one caller at a time. ERR_NOMEM. */
 struct workspace;
-MUST_CHECK enum status workspace_new(size_t max_tokens, size_t max_cols, struct workspace **out,
-                                     struct error *err);
+MUST_CHECK enum status workspace_new(size_t max_tokens, size_t max_cols,
+                                     struct workspace **out, struct error *err);
 void workspace_free(struct workspace *ws); /* NULL is fine */
 
 /* y[n_tokens][w->n_rows] = x[n_tokens][w->n_cols] * transpose(w). In parallel over rows of w;
  * y must not overlap x. */
-void kernels_matmul(const struct kernels *k, struct workspace *ws, enum arithmetic arithmetic,
-                    const struct matrix *w, const float *x, size_t n_tokens, float *y);
+void kernels_matmul(const struct kernels *k, struct workspace *ws,
+                    enum arithmetic arithmetic, const struct matrix *w, const float *x,
+                    size_t n_tokens, float *y);
 
 /* ---- attention ---- */
 
@@ -114,8 +115,8 @@ void kernels_rope(const struct kernels *k, float *x, size_t n_tokens, size_t n_h
 /* y = gelu(gate) * up, the tanh form, as gate / (1 + exp(-2 u)) with
  * u = sqrt(2/pi) (gate + 0.044715 gate^3): no cancellation, relative error below
  * 2^-21 (1 + |u|). y may be gate or up. */
-void kernels_gelu_mul(const struct kernels *k, const float *gate, const float *up, size_t n,
-                      float *y);
+void kernels_gelu_mul(const struct kernels *k, const float *gate, const float *up,
+                      size_t n, float *y);
 
 /* x = cap * tanh(x / cap); tanh is within 2 ulp of the true value, its argument and product are
  * rounded once each. */
@@ -124,11 +125,14 @@ void kernels_softcap(const struct kernels *k, float *x, size_t n, float cap);
 /* x = exp(x - max) / sum, the sum in 8 lanes as in a product. n > 0. */
 void kernels_softmax(const struct kernels *k, float *x, size_t n);
 
-void kernels_add(const struct kernels *k, float *x, const float *y, size_t n); /* x += y */
-void kernels_mul(const struct kernels *k, float *x, const float *y, size_t n); /* x *= y */
-void kernels_scale(const struct kernels *k, float *x, float s, size_t n);      /* x *= s */
+void kernels_add(const struct kernels *k, float *x, const float *y,
+                 size_t n); /* x += y */
+void kernels_mul(const struct kernels *k, float *x, const float *y,
+                 size_t n);                                               /* x *= y */
+void kernels_scale(const struct kernels *k, float *x, float s, size_t n); /* x *= s */
 /* x = fma(s, y, x) */
-void kernels_add_scaled(const struct kernels *k, float *x, const float *y, float s, size_t n);
+void kernels_add_scaled(const struct kernels *k, float *x, const float *y, float s,
+                        size_t n);
 
 /* The index of the first of the largest values; n > 0. */
 size_t kernels_argmax(const float *x, size_t n);
@@ -138,9 +142,10 @@ size_t kernels_argmax(const float *x, size_t n);
 /* Measured now, with all threads, in a quarter of a second: what shares are stated of. A
  * multiplication and its addition count as two operations. */
 struct limits {
-    double read;    /* bytes a second: a 256 MiB array summed once */
-    double f32;     /* operations a second: fused multiply-adds on registers */
-    double integer; /* operations a second: the fastest multiplication of bytes, on registers */
+    double read; /* bytes a second: a 256 MiB array summed once */
+    double f32;  /* operations a second: fused multiply-adds on registers */
+    double
+        integer; /* operations a second: the fastest multiplication of bytes, on registers */
 };
 
 /* ERR_NOMEM. */

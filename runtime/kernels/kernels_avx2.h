@@ -13,10 +13,10 @@ double avx2_spin_integer(size_t n, float *sink);
 /* tiles_avx2.c */
 void avx2_widen_f16(const void *in, float *x, size_t n);
 void avx2_widen_bf16(const void *in, float *x, size_t n);
-void avx2_tile(const float *const w[TILE_ROWS], const float *x, size_t x_stride, size_t n_tokens,
-               size_t n, float out[][TILE_ROWS]);
-void avx2_add_values(const float *p, const float *carry, size_t n_rows, const float *const *v,
-                     size_t n_cells, size_t n, float *acc);
+void avx2_tile(const float *const w[TILE_ROWS], const float *x, size_t x_stride,
+               size_t n_tokens, size_t n, float out[][TILE_ROWS]);
+void avx2_add_values(const float *p, const float *carry, size_t n_rows,
+                     const float *const *v, size_t n_cells, size_t n, float *acc);
 
 /* dots_avx2.c */
 void avx2_round(const float *x, size_t n_blocks, const struct rounded *out);

@@ -7,8 +7,8 @@
  * The BF16 instructions are not used: they round activations to 8 bits of mantissa and flush
  * denormals, so no other table could compute the same bits.
  */
-#include "runtime/kernels/kernels_avx2.h"
 #include "runtime/kernels/kernels_avx512.h"
+#include "runtime/kernels/kernels_avx2.h"
 
 const struct kernels kernels_avx512 = {
     .name = "avx512",

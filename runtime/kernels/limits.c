@@ -87,8 +87,8 @@ enum status kernels_limits(const struct kernels *k, struct limits *out, struct e
     if (!words)
         return fail(err, ERR_NOMEM, "no memory to measure how fast it can be read");
     memset(words, 1, READ_BYTES);
-    out->read =
-        READ_BYTES / best_seconds(&m, READ_RUNS, n, READ_PART / sizeof(*words), read_part);
+    out->read = READ_BYTES /
+                best_seconds(&m, READ_RUNS, n, READ_PART / sizeof(*words), read_part);
     out->f32 = spin_rate(&m, k->spin_f32);
     out->integer = spin_rate(&m, k->spin_integer);
     free(words);

@@ -30,7 +30,7 @@ struct product {
     const struct matrix *w;
     size_t row_bytes, n_tokens;
     const float *x; /* as the caller gave it */
-    float *packed;  /* x in pieces of 512 columns: [piece][token][512], zeros at the end */
+    float *packed; /* x in pieces of 512 columns: [piece][token][512], zeros at the end */
     struct rounded rounded;
     float *y;
 };
@@ -57,7 +57,8 @@ enum status workspace_new(size_t max_tokens, size_t max_cols, struct workspace *
         ws->bytes = aligned_alloc(64, ws->n_bytes);
     if (!ws || !ws->bytes) {
         workspace_free(ws);
-        return fail(err, ERR_NOMEM, "no memory for the activations of %zu tokens", max_tokens);
+        return fail(err, ERR_NOMEM, "no memory for the activations of %zu tokens",
+                    max_tokens);
     }
     *out = ws;
     return OK;
@@ -135,8 +136,8 @@ static void decode(const struct product *p, size_t row, size_t first, size_t n, 
 
 /* Add the piece's products of up to 4 decoded rows, PIECE apart, to y, for all tokens. Rows past the end are
  * computed again from the last one and dropped. */
-static void add_tiles(const struct product *p, const float *w, size_t row,
-                      size_t n_rows, const float *x, size_t n)
+static void add_tiles(const struct product *p, const float *w, size_t row, size_t n_rows,
+                      const float *x, size_t n)
 {
     float out[TILE_TOKENS][TILE_ROWS];
     const float *rows[TILE_ROWS];
@@ -236,8 +237,8 @@ static void multiply_dots(void *arg, size_t begin, size_t end)
 }
 
 /* All tokens with one panel; y is read and written in place, 16 rows at a time. */
-static void multiply_panel(const struct product *p, const struct panel *panel, size_t first,
-                           size_t row, size_t n_rows)
+static void multiply_panel(const struct product *p, const struct panel *panel,
+                           size_t first, size_t row, size_t n_rows)
 {
     float y[PANEL_TOKENS][PANEL_ROWS] = {0};
 
@@ -293,8 +294,9 @@ static void multiply_integers(struct product *p, struct workspace *ws)
         parallel_for(p->w->n_rows, PANEL_ROWS, multiply_panels, p);
 }
 
-void kernels_matmul(const struct kernels *k, struct workspace *ws, enum arithmetic arithmetic,
-                    const struct matrix *w, const float *x, size_t n_tokens, float *y)
+void kernels_matmul(const struct kernels *k, struct workspace *ws,
+                    enum arithmetic arithmetic, const struct matrix *w, const float *x,
+                    size_t n_tokens, float *y)
 {
     struct product p = {
         .k = k,
@@ -314,6 +316,6 @@ void kernels_matmul(const struct kernels *k, struct workspace *ws, enum arithmet
         return;
     }
     parallel_for(n_tokens, 4, pack_token, &p);
-    parallel_for(w->n_rows, round_up(RANGE_BYTES / p.row_bytes / 4 + 1, F32_ROWS), multiply_f32,
-                 &p);
+    parallel_for(w->n_rows, round_up(RANGE_BYTES / p.row_bytes / 4 + 1, F32_ROWS),
+                 multiply_f32, &p);
 }

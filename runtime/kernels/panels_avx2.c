@@ -25,8 +25,8 @@ INLINE void store_codes(struct panel *panel, size_t b, int g, __m256i codes[8])
         _mm256_store_si256((__m256i *)panel->q[b][i][8 * g], codes[i]);
 }
 
-INLINE void pack_small(enum block_type type, struct panel *panel, const uint8_t *const *rows,
-                       size_t first)
+INLINE void pack_small(enum block_type type, struct panel *panel,
+                       const uint8_t *const *rows, size_t first)
 {
     for (size_t b = 0; b < panel->n_blocks; b++) {
         size_t at = (first + b) * bytes_avx2(type);
@@ -189,8 +189,8 @@ INLINE void steps(const struct panel *panel, const struct tokens *x, size_t b, i
 }
 
 /* sum[g][t] = a whole block's integer, before the offset: codes to 15. */
-INLINE void block_nibbles(const struct panel *panel, const struct tokens *x, size_t b, int n,
-                          __m256i sum[GROUPS][PANEL_TOKENS])
+INLINE void block_nibbles(const struct panel *panel, const struct tokens *x, size_t b,
+                          int n, __m256i sum[GROUPS][PANEL_TOKENS])
 {
     steps(panel, x, b, 0, panel->n_steps, n, sum);
     for (int g = 0; g < GROUPS; g++)
@@ -199,8 +199,8 @@ INLINE void block_nibbles(const struct panel *panel, const struct tokens *x, siz
 }
 
 /* Codes to 31. */
-INLINE void block_fives(const struct panel *panel, const struct tokens *x, size_t b, int n,
-                        __m256i sum[GROUPS][PANEL_TOKENS])
+INLINE void block_fives(const struct panel *panel, const struct tokens *x, size_t b,
+                        int n, __m256i sum[GROUPS][PANEL_TOKENS])
 {
     __m256i last[GROUPS][PANEL_TOKENS];
 
@@ -208,12 +208,13 @@ INLINE void block_fives(const struct panel *panel, const struct tokens *x, size_
     steps(panel, x, b, 4, 8, n, last);
     for (int g = 0; g < GROUPS; g++)
         for (int t = 0; t < n; t++)
-            sum[g][t] = _mm256_add_epi32(_mm256_madd_epi16(sum[g][t], _mm256_set1_epi16(1)),
-                                         _mm256_madd_epi16(last[g][t], _mm256_set1_epi16(1)));
+            sum[g][t] =
+                _mm256_add_epi32(_mm256_madd_epi16(sum[g][t], _mm256_set1_epi16(1)),
+                                 _mm256_madd_epi16(last[g][t], _mm256_set1_epi16(1)));
 }
 
-INLINE void block_signed(const struct panel *panel, const struct tokens *x, size_t b, int n,
-                         __m256i sum[GROUPS][PANEL_TOKENS])
+INLINE void block_signed(const struct panel *panel, const struct tokens *x, size_t b,
+                         int n, __m256i sum[GROUPS][PANEL_TOKENS])
 {
     const __m256i ones = _mm256_set1_epi16(1);
 
@@ -232,11 +233,11 @@ INLINE void block_signed(const struct panel *panel, const struct tokens *x, size
 }
 
 /* Q6_K: the halves' scales take the place of the ones. */
-INLINE void block_halves(const struct panel *panel, const struct tokens *x, size_t b, int n,
-                         __m256i sum[GROUPS][PANEL_TOKENS])
+INLINE void block_halves(const struct panel *panel, const struct tokens *x, size_t b,
+                         int n, __m256i sum[GROUPS][PANEL_TOKENS])
 {
-    const __m256i lanes = _mm256_setr_epi32(0, 0x04040404, 0x08080808, 0x0c0c0c0c, 0, 0x04040404,
-                                            0x08080808, 0x0c0c0c0c);
+    const __m256i lanes = _mm256_setr_epi32(0, 0x04040404, 0x08080808, 0x0c0c0c0c, 0,
+                                            0x04040404, 0x08080808, 0x0c0c0c0c);
 
     clear(sum, n);
     for (int first = 0; first < panel->n_steps; first += 2) {
@@ -249,25 +250,28 @@ INLINE void block_halves(const struct panel *panel, const struct tokens *x, size
             __m256i scale = _mm256_shuffle_epi8(load_256(panel->halves[b][8 * g]), word);
 
             for (int t = 0; t < n; t++)
-                sum[g][t] = _mm256_add_epi32(sum[g][t], _mm256_madd_epi16(p[g][t], scale));
+                sum[g][t] =
+                    _mm256_add_epi32(sum[g][t], _mm256_madd_epi16(p[g][t], scale));
         }
     }
 }
 
 /* What the offset of the codes added to the block's integer. */
-INLINE __m256i excess(enum block_type type, const struct panel *panel, const struct tokens *x,
-                      size_t b, int g, int t)
+INLINE __m256i excess(enum block_type type, const struct panel *panel,
+                      const struct tokens *x, size_t b, int g, int t)
 {
     __m256i halves = _mm256_set1_epi32((int)load_u32(x->halves[t] + 2 * b));
 
     if (type == TYPE_Q6_K)
-        return _mm256_slli_epi32(_mm256_madd_epi16(load_256(panel->halves[b][8 * g]), halves), 5);
+        return _mm256_slli_epi32(
+            _mm256_madd_epi16(load_256(panel->halves[b][8 * g]), halves), 5);
     return _mm256_madd_epi16(halves, _mm256_set1_epi16((short)offset_avx2(type)));
 }
 
 /* Put the block's integers at the end of the chains in y. */
-INLINE void gain(enum block_type type, const struct panel *panel, const struct tokens *x, size_t b,
-                 int n, __m256i sum[GROUPS][PANEL_TOKENS], __m256 y[GROUPS][PANEL_TOKENS])
+INLINE void gain(enum block_type type, const struct panel *panel, const struct tokens *x,
+                 size_t b, int n, __m256i sum[GROUPS][PANEL_TOKENS],
+                 __m256 y[GROUPS][PANEL_TOKENS])
 {
     for (int g = 0; g < GROUPS; g++) {
         __m256 s = _mm256_load_ps(panel->s[b] + 8 * g);
@@ -286,8 +290,8 @@ INLINE void gain(enum block_type type, const struct panel *panel, const struct t
     }
 }
 
-INLINE void multiply(enum block_type type, const struct panel *panel, const struct tokens *x,
-                     int n)
+INLINE void multiply(enum block_type type, const struct panel *panel,
+                     const struct tokens *x, int n)
 {
     __m256 y[GROUPS][PANEL_TOKENS];
 
@@ -314,8 +318,8 @@ INLINE void multiply(enum block_type type, const struct panel *panel, const stru
 
 /* `width` tokens at a time: as many as registers allow for the type. */
 INLINE void multiply_all(enum block_type type, const struct panel *panel,
-                         const struct rounded *x, size_t first, size_t n_tokens, int width,
-                         float y[][PANEL_ROWS])
+                         const struct rounded *x, size_t first, size_t n_tokens,
+                         int width, float y[][PANEL_ROWS])
 {
     size_t t = 0;
 

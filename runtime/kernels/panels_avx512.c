@@ -27,8 +27,8 @@ INLINE int offset(enum block_type type)
 }
 
 /* The integers of steps first ... end - 1 of block b of one token. */
-INLINE __m512i steps(enum block_type type, const struct panel *panel, const int8_t *x, size_t b,
-                     int first, int end)
+INLINE __m512i steps(enum block_type type, const struct panel *panel, const int8_t *x,
+                     size_t b, int first, int end)
 {
     __m512i sum = _mm512_setzero_si512();
 
@@ -43,8 +43,8 @@ INLINE __m512i steps(enum block_type type, const struct panel *panel, const int8
 }
 
 /* The integer of block b, offset taken off. `halves` are the sums of x's halves, side by side. */
-INLINE __m512i block(enum block_type type, const struct panel *panel, const int8_t *x, size_t b,
-                     __m512i halves)
+INLINE __m512i block(enum block_type type, const struct panel *panel, const int8_t *x,
+                     size_t b, __m512i halves)
 {
     if (type != TYPE_Q6_K) {
         __m512i sum = steps(type, panel, x, b, 0, 8);
@@ -59,15 +59,16 @@ INLINE __m512i block(enum block_type type, const struct panel *panel, const int8
     __m512i excess = _mm512_slli_epi32(_mm512_madd_epi16(scales, halves), 5);
     __m512i first = _mm512_srai_epi32(_mm512_slli_epi32(scales, 16), 16);
     __m512i last = _mm512_srai_epi32(scales, 16);
-    __m512i sum = _mm512_add_epi32(
-        _mm512_mullo_epi32(first, steps(type, panel, x, b, 0, 4)),
-        _mm512_mullo_epi32(last, steps(type, panel, x, b, 4, 8)));
+    __m512i sum =
+        _mm512_add_epi32(_mm512_mullo_epi32(first, steps(type, panel, x, b, 0, 4)),
+                         _mm512_mullo_epi32(last, steps(type, panel, x, b, 4, 8)));
 
     return _mm512_sub_epi32(sum, excess);
 }
 
-INLINE void multiply(enum block_type type, const struct panel *panel, const struct rounded *x,
-                     size_t first, size_t token, int n, float y[][PANEL_ROWS])
+INLINE void multiply(enum block_type type, const struct panel *panel,
+                     const struct rounded *x, size_t first, size_t token, int n,
+                     float y[][PANEL_ROWS])
 {
     __m512 sum[PANEL_TOKENS];
 

@@ -107,7 +107,8 @@ static inline float row_exp_sum(float *x, size_t n, float max)
 enum { PART = 64 };
 
 /* The mean of squares as a product of the row with itself, but in one piece. */
-static inline void row_norm(const float *x, const float *weight, size_t n, float eps, float *y)
+static inline void row_norm(const float *x, const float *weight, size_t n, float eps,
+                            float *y)
 {
     float s[8] = {0};
     size_t whole = n - n % 8;
@@ -195,7 +196,8 @@ static inline float row_round_block(const float *x, int8_t *q)
         max = fabsf(x[i]) > max ? fabsf(x[i]) : max;
 
     float inverse = max > 0.0f ? 127.0f / max : 0.0f;
-    inverse = inverse < 0x1p126f ? inverse : 0.0f; /* a block of denormals counts as zero */
+    inverse =
+        inverse < 0x1p126f ? inverse : 0.0f; /* a block of denormals counts as zero */
     for (int i = 0; i < BLOCK; i++) {
         float v = x[i] * inverse;
         v = v > -127.0f ? v : -127.0f;

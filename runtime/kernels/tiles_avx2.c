@@ -41,8 +41,8 @@ INLINE __m128 sums(const __m256 a[TILE_ROWS])
     return _mm_add_ps(_mm_add_ps(h[0], h[2]), _mm_add_ps(h[1], h[3]));
 }
 
-INLINE void step(const float *const w[TILE_ROWS], const float *x, size_t x_stride, size_t n,
-                 float out[][TILE_ROWS], int n_tokens)
+INLINE void step(const float *const w[TILE_ROWS], const float *x, size_t x_stride,
+                 size_t n, float out[][TILE_ROWS], int n_tokens)
 {
     __m256 acc[STEP_TOKENS][TILE_ROWS];
 
@@ -65,8 +65,8 @@ INLINE void step(const float *const w[TILE_ROWS], const float *x, size_t x_strid
         _mm_storeu_ps(out[t], sums(acc[t]));
 }
 
-void avx2_tile(const float *const w[TILE_ROWS], const float *x, size_t x_stride, size_t n_tokens,
-               size_t n, float out[][TILE_ROWS])
+void avx2_tile(const float *const w[TILE_ROWS], const float *x, size_t x_stride,
+               size_t n_tokens, size_t n, float out[][TILE_ROWS])
 {
     size_t t = 0;
 
@@ -81,8 +81,9 @@ void avx2_tile(const float *const w[TILE_ROWS], const float *x, size_t x_stride,
 enum { VALUE_ROWS = 4 };
 
 /* n_rows rows of acc at columns i ... i + 8 * n_vectors - 1. */
-INLINE void values(const float *p, const float *carry, const float *const *v, size_t n_cells,
-                   size_t n, size_t i, float *acc, int n_rows, int n_vectors)
+INLINE void values(const float *p, const float *carry, const float *const *v,
+                   size_t n_cells, size_t n, size_t i, float *acc, int n_rows,
+                   int n_vectors)
 {
     __m256 a[VALUE_ROWS][2];
 
@@ -107,8 +108,8 @@ INLINE void values(const float *p, const float *carry, const float *const *v, si
             _mm256_storeu_ps(acc + (size_t)r * n + i + LANES * k, a[r][k]);
 }
 
-INLINE void value_rows(const float *p, const float *carry, const float *const *v, size_t n_cells,
-                       size_t n, float *acc, int n_rows)
+INLINE void value_rows(const float *p, const float *carry, const float *const *v,
+                       size_t n_cells, size_t n, float *acc, int n_rows)
 {
     size_t i = 0;
 
@@ -118,13 +119,14 @@ INLINE void value_rows(const float *p, const float *carry, const float *const *v
         values(p, carry, v, n_cells, n, i, acc, n_rows, 1);
 }
 
-void avx2_add_values(const float *p, const float *carry, size_t n_rows, const float *const *v,
-                     size_t n_cells, size_t n, float *acc)
+void avx2_add_values(const float *p, const float *carry, size_t n_rows,
+                     const float *const *v, size_t n_cells, size_t n, float *acc)
 {
     size_t r = 0;
 
     for (; r + VALUE_ROWS <= n_rows; r += VALUE_ROWS)
-        value_rows(p + r * ATTEND_CELLS, carry + r, v, n_cells, n, acc + r * n, VALUE_ROWS);
+        value_rows(p + r * ATTEND_CELLS, carry + r, v, n_cells, n, acc + r * n,
+                   VALUE_ROWS);
     for (; r < n_rows; r++)
         value_rows(p + r * ATTEND_CELLS, carry + r, v, n_cells, n, acc + r * n, 1);
 }

@@ -20,15 +20,17 @@ INLINE __m128 sums(const __m512 a[PAIRS])
     for (int p = 0; p < PAIRS; p++) {
         __m256 even = _mm512_castps512_ps256(a[p]), odd = _mm512_extractf32x8_ps(a[p], 1);
 
-        h[2 * p] = _mm_add_ps(_mm256_castps256_ps128(even), _mm256_extractf128_ps(even, 1));
-        h[2 * p + 1] = _mm_add_ps(_mm256_castps256_ps128(odd), _mm256_extractf128_ps(odd, 1));
+        h[2 * p] =
+            _mm_add_ps(_mm256_castps256_ps128(even), _mm256_extractf128_ps(even, 1));
+        h[2 * p + 1] =
+            _mm_add_ps(_mm256_castps256_ps128(odd), _mm256_extractf128_ps(odd, 1));
     }
     _MM_TRANSPOSE4_PS(h[0], h[1], h[2], h[3]);
     return _mm_add_ps(_mm_add_ps(h[0], h[2]), _mm_add_ps(h[1], h[3]));
 }
 
-INLINE void step(const float *const w[TILE_ROWS], const float *x, size_t x_stride, size_t n,
-                 float out[][TILE_ROWS], int n_tokens)
+INLINE void step(const float *const w[TILE_ROWS], const float *x, size_t x_stride,
+                 size_t n, float out[][TILE_ROWS], int n_tokens)
 {
     __m512 acc[STEP_TOKENS][PAIRS];
 
@@ -39,10 +41,12 @@ INLINE void step(const float *const w[TILE_ROWS], const float *x, size_t x_strid
         __m512 rows[PAIRS];
 
         for (int p = 0; p < PAIRS; p++)
-            rows[p] = _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(w[2 * p] + i)),
-                                         _mm256_loadu_ps(w[2 * p + 1] + i), 1);
+            rows[p] =
+                _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(w[2 * p] + i)),
+                                   _mm256_loadu_ps(w[2 * p + 1] + i), 1);
         for (int t = 0; t < n_tokens; t++) {
-            __m512 in = _mm512_broadcast_f32x8(_mm256_loadu_ps(x + (size_t)t * x_stride + i));
+            __m512 in =
+                _mm512_broadcast_f32x8(_mm256_loadu_ps(x + (size_t)t * x_stride + i));
 
             for (int p = 0; p < PAIRS; p++)
                 acc[t][p] = _mm512_fmadd_ps(rows[p], in, acc[t][p]);

@@ -38,8 +38,8 @@ INLINE float32x2_t half_sum(const float32x4_t a[2])
     return vadd_f32(vget_low_f32(h), vget_high_f32(h));
 }
 
-INLINE void step(const float *const w[TILE_ROWS], const float *x, size_t x_stride, size_t n,
-                 float out[][TILE_ROWS], int n_tokens)
+INLINE void step(const float *const w[TILE_ROWS], const float *x, size_t x_stride,
+                 size_t n, float out[][TILE_ROWS], int n_tokens)
 {
     float32x4_t acc[STEP_TOKENS][TILE_ROWS][2];
 
@@ -66,8 +66,8 @@ INLINE void step(const float *const w[TILE_ROWS], const float *x, size_t x_strid
     }
 }
 
-void neon_tile(const float *const w[TILE_ROWS], const float *x, size_t x_stride, size_t n_tokens,
-               size_t n, float out[][TILE_ROWS])
+void neon_tile(const float *const w[TILE_ROWS], const float *x, size_t x_stride,
+               size_t n_tokens, size_t n, float out[][TILE_ROWS])
 {
     size_t t = 0;
 
@@ -80,8 +80,8 @@ void neon_tile(const float *const w[TILE_ROWS], const float *x, size_t x_stride,
 enum { VALUE_ROWS = 4 };
 
 /* n_rows rows of acc at columns i ... i + 7. */
-INLINE void values(const float *p, const float *carry, const float *const *v, size_t n_cells,
-                   size_t n, size_t i, float *acc, int n_rows)
+INLINE void values(const float *p, const float *carry, const float *const *v,
+                   size_t n_cells, size_t n, size_t i, float *acc, int n_rows)
 {
     float32x4_t a[VALUE_ROWS][2];
 
@@ -100,14 +100,15 @@ INLINE void values(const float *p, const float *carry, const float *const *v, si
             vst1q_f32(acc + (size_t)r * n + i + 4 * k, a[r][k]);
 }
 
-void neon_add_values(const float *p, const float *carry, size_t n_rows, const float *const *v,
-                     size_t n_cells, size_t n, float *acc)
+void neon_add_values(const float *p, const float *carry, size_t n_rows,
+                     const float *const *v, size_t n_cells, size_t n, float *acc)
 {
     size_t r = 0;
 
     for (; r + VALUE_ROWS <= n_rows; r += VALUE_ROWS)
         for (size_t i = 0; i < n; i += LANES)
-            values(p + r * ATTEND_CELLS, carry + r, v, n_cells, n, i, acc + r * n, VALUE_ROWS);
+            values(p + r * ATTEND_CELLS, carry + r, v, n_cells, n, i, acc + r * n,
+                   VALUE_ROWS);
     for (; r < n_rows; r++)
         for (size_t i = 0; i < n; i += LANES)
             values(p + r * ATTEND_CELLS, carry + r, v, n_cells, n, i, acc + r * n, 1);

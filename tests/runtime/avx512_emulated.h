@@ -40,9 +40,9 @@ static inline simde__m512i emulated_madd_epi16(simde__m512i a, simde__m512i b)
     return simde_mm512_madd_epi16(a, b);
 }
 
-#define _mm512_madd_epi16 emulated_madd_epi16
-#define _mm512_cvtepi32_ps emulated_cvtepi32_ps
-#define _mm512_srai_epi32 emulated_srai_epi32
+#define _mm512_madd_epi16      emulated_madd_epi16
+#define _mm512_cvtepi32_ps     emulated_cvtepi32_ps
+#define _mm512_srai_epi32      emulated_srai_epi32
 #define _mm512_extractf32x8_ps emulated_extractf32x8_ps
 
 #endif

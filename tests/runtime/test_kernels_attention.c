@@ -22,8 +22,12 @@ static struct layer make_layer(size_t n_heads, size_t n_kv_heads, size_t head_di
 {
     size_t width = n_kv_heads * head_dim;
     struct layer l = {
-        .a = {.n_heads = n_heads, .n_kv_heads = n_kv_heads, .head_dim = head_dim,
-              .stride = 2 * width, .n_cells = n_cells, .scale = 0.25f},
+        .a = {.n_heads = n_heads,
+              .n_kv_heads = n_kv_heads,
+              .head_dim = head_dim,
+              .stride = 2 * width,
+              .n_cells = n_cells,
+              .scale = 0.25f},
         .n_tokens = n_tokens,
     };
 
@@ -64,7 +68,8 @@ static float *attend(const struct kernels *k, const struct layer *l)
     return out;
 }
 
-static const float *cell(const struct layer *l, const float *base, uint32_t position, size_t head)
+static const float *cell(const struct layer *l, const float *base, uint32_t position,
+                         size_t head)
 {
     size_t group = l->a.n_heads / l->a.n_kv_heads;
 
@@ -83,7 +88,8 @@ static double score(const struct layer *l, const float *q, uint32_t position, si
 }
 
 /* The sum of |q k|, scaled. */
-static double score_size(const struct layer *l, const float *q, uint32_t position, size_t head)
+static double score_size(const struct layer *l, const float *q, uint32_t position,
+                         size_t head)
 {
     const float *k = cell(l, l->a.k, position, head);
     double s = 0;

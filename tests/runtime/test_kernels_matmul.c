@@ -98,8 +98,8 @@ Test(codes, are_the_decoded_weights)
             codes_by_type[types[i]](w.data, c / 32, &codes);
             float h = codes.halves[c % 32 / 16];
             float x = fmaf(codes.s * h, codes.q[c % 32], codes.m);
-            cr_assert_eq(x, want[c], "%s, column %zu: %a is not %a", block_type_name(types[i]), c,
-                         (double)x, (double)want[c]);
+            cr_assert_eq(x, want[c], "%s, column %zu: %a is not %a",
+                         block_type_name(types[i]), c, (double)x, (double)want[c]);
         }
         free_matrix(&w, n_bytes);
     }
@@ -109,7 +109,8 @@ struct shape {
     size_t n_rows, n_cols, n_tokens;
 };
 
-static void expect_same_bits(enum block_type type, enum arithmetic arithmetic, struct shape s)
+static void expect_same_bits(enum block_type type, enum arithmetic arithmetic,
+                             struct shape s)
 {
     size_t n_bytes, n_y = s.n_rows * s.n_tokens;
     struct matrix w = make_matrix(type, s.n_rows, s.n_cols, &n_bytes);
@@ -129,8 +130,9 @@ static void expect_same_bits(enum block_type type, enum arithmetic arithmetic, s
             parallel_set_threads(threads);
             kernels_matmul(k, ws, arithmetic, &w, x, s.n_tokens, got);
             cr_expect_arr_eq(got, want, n_y * sizeof(*got),
-                             "%s of %s, %zu x %zu by %zu tokens, %d threads", kernels_name(k),
-                             block_type_name(type), s.n_rows, s.n_cols, s.n_tokens, threads);
+                             "%s of %s, %zu x %zu by %zu tokens, %d threads",
+                             kernels_name(k), block_type_name(type), s.n_rows, s.n_cols,
+                             s.n_tokens, threads);
             free(got);
         }
     }
@@ -143,7 +145,7 @@ static void expect_same_bits(enum block_type type, enum arithmetic arithmetic, s
 Test(matmul, every_table_and_thread_count_gives_the_bits_of_the_scalar_one)
 {
     static const struct shape shapes[] = {
-        {1, 256, 1}, {7, 512, 1},  {37, 1280, 1}, {16, 256, 4},
+        {1, 256, 1},  {7, 512, 1},   {37, 1280, 1},  {16, 256, 4},
         {33, 512, 5}, {19, 1280, 7}, {50, 2304, 13},
     };
 
@@ -298,10 +300,11 @@ Test(matmul, stays_within_the_bounds_of_the_header)
             cr_expect_leq(fabs((double)exact[r] - b.exact), b.f32, "%s: f32 row %zu",
                           block_type_name(types[i]), r);
             if (codes_by_type[types[i]])
-                cr_expect_leq(fabs((double)fast[r] - (double)exact[r]), b.fast, "%s: row %zu",
-                              block_type_name(types[i]), r);
+                cr_expect_leq(fabs((double)fast[r] - (double)exact[r]), b.fast,
+                              "%s: row %zu", block_type_name(types[i]), r);
             else
-                cr_expect_eq(fast[r], exact[r], "%s: row %zu", block_type_name(types[i]), r);
+                cr_expect_eq(fast[r], exact[r], "%s: row %zu", block_type_name(types[i]),
+                             r);
         }
         free_matrix(&w, n_bytes);
     }
@@ -332,7 +335,8 @@ Test(matmul, every_architecture_gives_the_same_bits)
         struct matrix w = make_matrix(types[i], N_ROWS, N_COLS, &n_bytes);
 
         for (int arithmetic = ARITH_FAST; arithmetic <= ARITH_F32; arithmetic++) {
-            kernels_matmul(kernels_best(), ws, (enum arithmetic)arithmetic, &w, x, N_TOKENS, y);
+            kernels_matmul(kernels_best(), ws, (enum arithmetic)arithmetic, &w, x,
+                           N_TOKENS, y);
             hash = digest(hash, y, sizeof(y));
         }
         free_matrix(&w, n_bytes);

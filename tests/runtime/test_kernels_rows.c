@@ -32,7 +32,8 @@ static double ulps(float x, double truth)
 }
 
 /* Every 1009th float: 4 million of them, both signs, all magnitudes. */
-static double worst_ulps(float (*f)(float x), double (*truth)(double x), float least, float most)
+static double worst_ulps(float (*f)(float x), double (*truth)(double x), float least,
+                         float most)
 {
     double worst = 0;
 
@@ -74,7 +75,8 @@ Test(math, gelu_keeps_its_relative_bound)
         double u = sqrt(2 / acos(-1)) * (double)(v + 0.044715f * v * v * v);
         double bound = fabs(gelu((double)v)) * 0x1p-21 * (1 + fabs(u)) + 1e-38;
 
-        cr_expect_float_eq((double)math_gelu(v), gelu((double)v), bound, "at %g", (double)v);
+        cr_expect_float_eq((double)math_gelu(v), gelu((double)v), bound, "at %g",
+                           (double)v);
     }
 }
 
@@ -102,7 +104,8 @@ static void same_norm(const struct kernels *k)
         cr_expect_arr_eq(got, want, N / n * n * sizeof(*got), "%zu columns", n);
         kernels_rms_norm(scalar(), a, NULL, N / n, n, 1e-6f, want);
         kernels_rms_norm(k, a, NULL, N / n, n, 1e-6f, got);
-        cr_expect_arr_eq(got, want, N / n * n * sizeof(*got), "%zu columns, no weight", n);
+        cr_expect_arr_eq(got, want, N / n * n * sizeof(*got), "%zu columns, no weight",
+                         n);
     }
 }
 

@@ -28,48 +28,50 @@ extern struct cross_test *cross_tests;
 extern struct cross_suite *cross_suites;
 extern int cross_failures;
 
-#define Test(suite_, name_)                                                                      \
-    static void suite_##_##name_(void);                                                          \
-    __attribute__((constructor)) static void suite_##_##name_##_add(void)                        \
-    {                                                                                            \
-        static struct cross_test test = {#suite_, #name_, suite_##_##name_, NULL};               \
-        test.next = cross_tests;                                                                 \
-        cross_tests = &test;                                                                     \
-    }                                                                                            \
+#define Test(suite_, name_)                                                        \
+    static void suite_##_##name_(void);                                            \
+    __attribute__((constructor)) static void suite_##_##name_##_add(void)          \
+    {                                                                              \
+        static struct cross_test test = {#suite_, #name_, suite_##_##name_, NULL}; \
+        test.next = cross_tests;                                                   \
+        cross_tests = &test;                                                       \
+    }                                                                              \
     static void suite_##_##name_(void)
 
-#define TestSuite(suite_, ...)                                                                   \
-    __attribute__((constructor)) static void suite_##_add(void)                                  \
-    {                                                                                            \
-        static struct cross_suite entry = {.suite = #suite_, __VA_ARGS__};                       \
-        entry.next = cross_suites;                                                               \
-        cross_suites = &entry;                                                                   \
+#define TestSuite(suite_, ...)                                             \
+    __attribute__((constructor)) static void suite_##_add(void)            \
+    {                                                                      \
+        static struct cross_suite entry = {.suite = #suite_, __VA_ARGS__}; \
+        entry.next = cross_suites;                                         \
+        cross_suites = &entry;                                             \
     }
 
-#define CROSS_CHECK(holds_, is_fatal_, text_, ...)                                               \
-    do {                                                                                         \
-        if (!(holds_)) {                                                                         \
-            printf("%s:%d: %s: ", __FILE__, __LINE__, text_);                                    \
-            printf("" __VA_ARGS__);                                                              \
-            printf("\n");                                                                        \
-            cross_failures++;                                                                    \
-            if (is_fatal_)                                                                       \
-                exit(EXIT_FAILURE);                                                              \
-        }                                                                                        \
+#define CROSS_CHECK(holds_, is_fatal_, text_, ...)            \
+    do {                                                      \
+        if (!(holds_)) {                                      \
+            printf("%s:%d: %s: ", __FILE__, __LINE__, text_); \
+            printf("" __VA_ARGS__);                           \
+            printf("\n");                                     \
+            cross_failures++;                                 \
+            if (is_fatal_)                                    \
+                exit(EXIT_FAILURE);                           \
+        }                                                     \
     } while (0)
 
-#define cr_expect(a, ...) CROSS_CHECK((a), false, #a, __VA_ARGS__)
-#define cr_expect_eq(a, b, ...) CROSS_CHECK((a) == (b), false, #a " == " #b, __VA_ARGS__)
+#define cr_expect(a, ...)        CROSS_CHECK((a), false, #a, __VA_ARGS__)
+#define cr_expect_eq(a, b, ...)  CROSS_CHECK((a) == (b), false, #a " == " #b, __VA_ARGS__)
 #define cr_expect_leq(a, b, ...) CROSS_CHECK((a) <= (b), false, #a " <= " #b, __VA_ARGS__)
-#define cr_expect_null(a, ...) CROSS_CHECK(!(a), false, #a " is null", __VA_ARGS__)
-#define cr_expect_not_null(a, ...) CROSS_CHECK(!!(a), false, #a " is not null", __VA_ARGS__)
-#define cr_expect_arr_eq(a, b, n, ...)                                                           \
+#define cr_expect_null(a, ...)   CROSS_CHECK(!(a), false, #a " is null", __VA_ARGS__)
+#define cr_expect_not_null(a, ...) \
+    CROSS_CHECK(!!(a), false, #a " is not null", __VA_ARGS__)
+#define cr_expect_arr_eq(a, b, n, ...) \
     CROSS_CHECK(memcmp((a), (b), (n)) == 0, false, #a " == " #b, __VA_ARGS__)
-#define cr_expect_float_eq(a, b, by, ...)                                                        \
+#define cr_expect_float_eq(a, b, by, ...) \
     CROSS_CHECK((a) - (b) <= (by) && (b) - (a) <= (by), false, #a " == " #b, __VA_ARGS__)
-#define cr_assert(a, ...) CROSS_CHECK((a), true, #a, __VA_ARGS__)
+#define cr_assert(a, ...)       CROSS_CHECK((a), true, #a, __VA_ARGS__)
 #define cr_assert_eq(a, b, ...) CROSS_CHECK((a) == (b), true, #a " == " #b, __VA_ARGS__)
-#define cr_assert_not_null(a, ...) CROSS_CHECK(!!(a), true, #a " is not null", __VA_ARGS__)
+#define cr_assert_not_null(a, ...) \
+    CROSS_CHECK(!!(a), true, #a " is not null", __VA_ARGS__)
 
 #ifdef CROSS_MAIN
 struct cross_test *cross_tests;
