@@ -252,7 +252,7 @@ static void expect_value(const struct gguf_value *is, const json_t *want)
     if (is_array) {
         cr_expect_eq(is->type, GGUF_ARRAY, "%s", is->key);
         cr_expect_eq(is->element, type_of(type + strlen(array)), "%s", is->key);
-        cr_expect_eq(is->count, json_integer_value(json_object_get(want, "count")), "%s",
+        cr_expect_eq(is->count, (uint64_t)json_integer_value(json_object_get(want, "count")), "%s",
                      is->key);
         for (size_t i = 0; i < json_array_size(value); i++)
             expect_element(is, i, json_array_get(value, i));

@@ -193,7 +193,8 @@ static enum status run_limited(const struct place *place, const struct convert_o
     struct rlimit old, now;
     struct convert_result result;
 
-    interrupt_install(); /* the limit is an error, not a signal */
+    (void)parallel_threads(); /* some OpenMP runtimes make a file when they start */
+    interrupt_install();      /* the limit is an error, not a signal */
     getrlimit(RLIMIT_FSIZE, &old);
     now = old;
     now.rlim_cur = limit;
