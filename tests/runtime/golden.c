@@ -12,18 +12,27 @@
 
 const char *const members[N_MEMBERS] = {"e2b", "e4b", "12b", "26b-a4b", "31b"};
 
-void golden_open(struct golden *golden, const char *member)
+void golden_open_folder(struct golden *golden, const char *folder)
 {
     struct error err = {0};
     char path[512];
 
-    *golden = (struct golden){.member = member};
-    snprintf(path, sizeof(path), CARAT_DATA "/golden/%s", member);
+    *golden = (struct golden){.member = folder};
+    snprintf(path, sizeof(path), CARAT_DATA "/%s", folder);
     cr_assert_eq(
         convert_open_model(path, &(struct source_options){0}, &golden->model, &err), OK,
         "%s", err.text);
-    snprintf(path, sizeof(path), CARAT_DATA "/golden/%s/golden.safetensors", member);
+    snprintf(path, sizeof(path), CARAT_DATA "/%s/golden.safetensors", folder);
     cr_assert_eq(safetensors_open(path, &golden->file, &err), OK, "%s", err.text);
+}
+
+void golden_open(struct golden *golden, const char *member)
+{
+    char folder[64];
+
+    snprintf(folder, sizeof(folder), "golden/%s", member);
+    golden_open_folder(golden, folder);
+    golden->member = member;
 }
 
 void golden_close(struct golden *golden)

@@ -21,6 +21,8 @@ struct golden {
 
 /* Open data/golden/MEMBER; anything wrong fails the test. */
 void golden_open(struct golden *golden, const char *member);
+/* The same for data/FOLDER. */
+void golden_open_folder(struct golden *golden, const char *folder);
 void golden_close(struct golden *golden);
 
 /* The tensor of that formatted name as floats (integers are converted), or NULL when there is
