@@ -10,8 +10,7 @@
 
 enum { MAX_TEXT_BYTES = 1 << 30 };
 
-enum status judge_open(struct judge *judge, const char *path,
-                       const struct runtime_options *options, struct error *err)
+enum status judge_open_model(struct judge *judge, const char *path, struct error *err)
 {
     enum status st =
         convert_open_model(path, &(struct source_options){0}, &judge->model, err);
@@ -19,8 +18,17 @@ enum status judge_open(struct judge *judge, const char *path,
     if (st != OK)
         return st;
     st = tokenizer_from_meta(judge->model->meta, &judge->tok, err);
-    if (st == OK)
-        st = runtime_open(judge->model, options, &judge->rt, err);
+    return st == OK ? OK : fail_at(err, path);
+}
+
+enum status judge_open(struct judge *judge, const char *path,
+                       const struct runtime_options *options, struct error *err)
+{
+    enum status st = judge_open_model(judge, path, err);
+
+    if (st != OK)
+        return st;
+    st = runtime_open(judge->model, options, &judge->rt, err);
     return st == OK ? OK : fail_at(err, path);
 }
 

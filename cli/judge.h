@@ -14,6 +14,10 @@ struct judge {
     struct runtime_source *source;
 };
 
+/* Open MODEL's description and its vocabulary alone; judge->rt stays NULL. */
+MUST_CHECK enum status judge_open_model(struct judge *judge, const char *path,
+                                        struct error *err);
+
 /* Open MODEL (a GGUF or a source) and its vocabulary. Zero *judge first; close it whatever the
  * outcome. Sentences begin with the path. */
 MUST_CHECK enum status judge_open(struct judge *judge, const char *path,

@@ -43,9 +43,9 @@ MUST_CHECK enum status text_from_prose(const struct tokenizer *tok, const char *
  * of the model is a chunk, its prompt given and its answer scored; n_ctx 0 is 4096. Answers are cut
  * at the context, turns whose prompt fills it are left out with a warning. ERR_CORRUPT names the
  * line; what the template reports. */
-MUST_CHECK enum status text_from_chat(const struct tokenizer *tok, const struct gguf_meta *meta,
-                                      const char *bytes, size_t n,
-                                      const struct text_options *options,
+MUST_CHECK enum status text_from_chat(const struct tokenizer *tok,
+                                      const struct gguf_meta *meta, const char *bytes,
+                                      size_t n, const struct text_options *options,
                                       struct logits_text *out, struct error *err);
 
 /* ---- where logits come from ---- */
@@ -147,5 +147,40 @@ MUST_CHECK enum status verify_same_vocabulary(const struct logits_facts *facts,
                                               const struct tokenizer *tok,
                                               uint32_t n_vocab, const char *reference,
                                               struct error *err);
+
+/* ---- certify ---- */
+
+struct finding {
+    const char *check; /* "metadata", "coverage", "tensors", ... */
+    bool holds;
+    char detail[240]; /* what was seen; names the tensor or key where it does not hold */
+};
+
+enum { CERTIFICATE_MAX = 16 };
+
+struct certificate {
+    struct finding findings[CERTIFICATE_MAX];
+    size_t n;
+};
+
+/* Is `file` a quantization of `source` (both opened through the model door)? Looks at metadata,
+ * tokenizer and template keys, coverage, and every tensor's decoded error against its type's
+ * bound; with is_plain also at exact bytes. A finding that does not hold is not an error. */
+MUST_CHECK enum status verify_certify(const struct model *file,
+                                      const struct model *source, bool is_plain,
+                                      const struct progress *progress,
+                                      struct certificate *out, struct error *err);
+
+/* Run a probe text through both and add two findings: the layers' outputs and the logits. Random
+ * or exchanged weights make outputs as far apart as they are large, and logits strangers; the
+ * bounds, VERIFY_PROBE_HIDDEN of the RMS and VERIFY_PROBE_KLD nats, tell those apart from what
+ * rounding to 4 bits does. */
+#define VERIFY_PROBE_HIDDEN 0.7
+#define VERIFY_PROBE_KLD    1.0
+MUST_CHECK enum status verify_probe(struct runtime *file, struct runtime *source,
+                                    const struct tokenizer *tok, struct certificate *out,
+                                    struct error *err);
+
+bool certificate_holds(const struct certificate *certificate);
 
 #endif

@@ -1,0 +1,122 @@
+/*
+ * cmd_verify.c - carat verify: is this file the quantization of that source?
+ */
+#include "cli/args.h"
+#include "cli/cli.h"
+#include "cli/judge.h"
+#include "cli/ui.h"
+
+struct verify_call {
+    const char *model, *source;
+    bool is_fast, is_plain;
+};
+
+static enum status print_json(const struct certificate *certificate, struct error *err)
+{
+    json_t *checks = json_array();
+
+    for (size_t i = 0; i < certificate->n; i++) {
+        const struct finding *f = &certificate->findings[i];
+        json_array_append_new(checks,
+                              json_pack("{s:s, s:b, s:s}", "check", f->check, "holds",
+                                        (int)f->holds, "detail", f->detail));
+    }
+    return ui_json(json_pack("{s:b, s:o}", "certified",
+                             (int)certificate_holds(certificate), "checks", checks),
+                   err);
+}
+
+/* What does not hold comes first, so that the first line says which tensor or key and why. */
+static void print_text(const struct ui *ui, const struct certificate *certificate)
+{
+    for (int holds = 0; holds < 2; holds++)
+        for (size_t i = 0; i < certificate->n; i++) {
+            const struct finding *f = &certificate->findings[i];
+            if (f->holds == (holds == 1))
+                printf("%s%-4s%s %-10s %s\n", f->holds ? ui_green(ui) : ui_red(ui),
+                       f->holds ? "ok" : "NO", ui_plain(ui), f->check, f->detail);
+        }
+    printf("%s\n", certificate_holds(certificate) ? "certified" : "not certified");
+}
+
+static enum status probe(struct judge *file, struct judge *source,
+                         struct certificate *certificate, struct error *err)
+{
+    const struct runtime_options options = {.arithmetic = ARITH_F32};
+
+    if (runtime_open(file->model, &options, &file->rt, err) != OK ||
+        runtime_open(source->model, &options, &source->rt, err) != OK)
+        return err->code;
+    return verify_probe(file->rt, source->rt, source->tok, certificate, err);
+}
+
+static enum status work(const struct verify_call *call, struct ui *ui, bool *holds,
+                        struct error *err)
+{
+    struct progress progress = ui_progress(ui, UI_ITEMS);
+    struct certificate certificate;
+    struct judge file = {0}, source = {0};
+    enum status st = judge_open_model(&file, call->model, err);
+
+    if (st == OK)
+        st = judge_open_model(&source, call->source, err);
+    if (st == OK)
+        st = verify_certify(file.model, source.model, call->is_plain, &progress,
+                            &certificate, err);
+    if (st == OK && !call->is_fast && certificate_holds(&certificate))
+        st = probe(&file, &source, &certificate, err);
+    ui_clear(ui);
+    if (st == OK) {
+        *holds = certificate_holds(&certificate);
+        if (ui->json)
+            st = print_json(&certificate, err);
+        else
+            print_text(ui, &certificate);
+    }
+    judge_close(&file);
+    judge_close(&source);
+    return st;
+}
+
+int cmd_verify(int argc, char **argv)
+{
+    struct verify_call call = {0};
+    int method = 0;
+    const struct option options[] = {
+        {"source", 's', OPTION_TEXT, &call.source, "SOURCE",
+         "what the file was made from"},
+        {"fast", 0, OPTION_FLAG, &call.is_fast, NULL,
+         "leave out what needs a forward pass"},
+        {"method", 0, OPTION_CHOICE, &method, "any|plain",
+         "plain: every byte must be that of plain rounding (any)"},
+        {0},
+    };
+    const struct verb verb = {
+        .name = "verify",
+        .operands = "MODEL --source SOURCE",
+        .summary =
+            "Certify that MODEL is a quantization of SOURCE: metadata, tokenizer, every "
+            "tensor, every layer.",
+        .examples =
+            "  carat verify model-Q4_0.gguf --source checkpoint/\n"
+            "  carat verify model-Q8_0.gguf --source checkpoint/ --method plain --fast\n",
+        .options = options,
+        .min_operands = 1,
+        .max_operands = 1,
+    };
+    struct error err = {0};
+    struct args args;
+    bool holds = false;
+    struct ui ui;
+    int code;
+
+    if (!args_parse(&verb, argc, argv, &args, &code))
+        return code;
+    if (!call.source)
+        return args_refuse(&verb, "say what it was made from (--source SOURCE)");
+    ui_begin(&ui, &verb, &args);
+    call.model = args.operands[0];
+    call.is_plain = method == 1;
+    code = ui_end(&ui, work(&call, &ui, &holds, &err), &err);
+    return code == EXIT_YES && !holds ? EXIT_NO : code;
+}
