@@ -21,15 +21,19 @@
  *         |y - exact| <= (64 + 3 + p) u (1 + 2^-10) * sum |w x|.
  *
  * ARITH_FAST with quantized weights. Activations are rounded a block of 32 columns at a time,
- *     d = max|x| / 127, q = round(x * (127 / max|x|)), ties to even. A block's product is an exact
- *     integer i = sum of h_j q_j, where h are the weight's codes (times the 6-bit and 8-bit
- *     scales of Q6_K, which stay integers), then
+ *     d = max|x| / 127, q = round(x * (127 / max|x|)), ties to even. A block's product is an
+ *     exact integer i = sum of h_j q_j, where h are the weight's codes (times the 8-bit scales
+ *     of Q6_K, which stay integers), then
  *         y = fma(s * d, i, y)   and, for types with a minimum m,   y = fma(m, d * sum q, y)
- *     block by block in order, where s and m are the block's scale and minimum as f32, which is
- *     exact for all types. |x - d q| <= d / 2 (1 + 2^-15), and so against ARITH_F32,
- *         |y - y_f32| <= sum over blocks of d / 2 (1 + 2^-15) * sum |w|
- *                        + (2 b + 70 + p) u (1 + 2^-10) * sum (s |h| + |m|) * (|x| + d / 2)
- *     over b blocks: the first term is the price of 8 bits, the second is rounding.
+ *     block by block in order, where s and m are the block's scale and minimum as f32, which
+ *     is exact for all types.
+ *     |x - d q| <= d / 2 (1 + 2^-14): half a step, and 254 u of a step each from the two
+ *     roundings of the scaled x and from d times 127 / max|x| not being 1. (A block whose
+ *     max|x| is below 2^-119 counts as zero.) So against ARITH_F32, over b blocks,
+ *         |y - y_f32| <= sum over blocks of d / 2 (1 + 2^-14) * sum |w|
+ *                        + (2 b + 71 + p) u (1 + 2^-10) * sum (s |h| + |m|) (|x| + d / 2):
+ *     the first term is the price of 8 bits; the second is rounding: up to 2 b sums, 4 u in
+ *     a block's factors, and the bound of ARITH_F32 itself.
  *
  * Inputs must be finite. No function here allocates, but workspace_new().
  */

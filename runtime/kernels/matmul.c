@@ -48,6 +48,14 @@ static bool bytes_needed(size_t n_tokens, size_t n_cols, size_t *out)
     return n >= n_cols && mul_size(n, sizeof(float), &n) && mul_size(n, n_tokens, out);
 }
 
+static inline bool workspace_holds(const struct workspace *ws, size_t n_tokens,
+                                   size_t n_cols)
+{
+    size_t n_bytes;
+
+    return bytes_needed(n_tokens, n_cols, &n_bytes) && n_bytes <= ws->n_bytes;
+}
+
 enum status workspace_new(size_t max_tokens, size_t max_cols, struct workspace **out,
                           struct error *err)
 {
@@ -307,10 +315,9 @@ void kernels_matmul(const struct kernels *k, struct workspace *ws,
         .packed = ws->bytes,
         .y = y,
     };
-    size_t n_bytes = 0;
 
     assert(kernels_can_multiply(w->type));
-    assert(bytes_needed(n_tokens, w->n_cols, &n_bytes) && n_bytes <= ws->n_bytes);
+    assert(workspace_holds(ws, n_tokens, w->n_cols));
     if (arithmetic == ARITH_FAST && k->dot[w->type]) {
         multiply_integers(&p, ws);
         return;

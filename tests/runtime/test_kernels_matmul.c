@@ -249,7 +249,7 @@ static void add_block(struct bound *b, const struct codes *c, const float *x)
         weights += fabs(w + (double)c->m);
         parts += (fabs(w) + fabs((double)c->m)) * (fabs((double)x[i]) + d / 2);
     }
-    b->fast += d / 2 * (1 + 0x1p-15) * weights;
+    b->fast += d / 2 * (1 + 0x1p-14) * weights;
     b->f32 += parts; /* scaled by the number of roundings at the end */
 }
 
@@ -275,7 +275,7 @@ static struct bound bound_of(enum block_type type, const uint8_t *row, const flo
     }
     parts = b.f32;
     b.f32 = (67 + pieces) * u * (1 + 0x1p-10) * sum;
-    b.fast += (2 * blocks + 70 + pieces) * u * (1 + 0x1p-10) * parts;
+    b.fast += (2 * blocks + 71 + pieces) * u * (1 + 0x1p-10) * parts;
     return b;
 }
 
