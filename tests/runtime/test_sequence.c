@@ -64,6 +64,41 @@ Test(sequence, pieces_of_a_text_give_the_same_bits)
     check_pieces("26b-a4b", ARITH_FAST);
 }
 
+/* The last logits of 40 tokens with the plain-C kernels, or with this machine's best. */
+static float *with_kernels(const struct golden *g, enum arithmetic arithmetic,
+                           bool scalar, size_t *n)
+{
+    const struct runtime_options options = {.arithmetic = arithmetic, .scalar = scalar};
+    struct runtime *rt = NULL;
+    struct sequence *seq = NULL;
+
+    golden_run(g->model, &options, 64, &rt, &seq);
+    *n = runtime_facts(rt)->n_vocab;
+    fill(*n);
+    float *logits = golden_logits(rt, seq, ids, 40, 39);
+    sequence_free(seq);
+    runtime_close(rt);
+    return logits;
+}
+
+Test(sequence, every_instruction_set_gives_the_same_bits)
+{
+    static const char *const some[] = {"e2b", "26b-a4b"};
+
+    for (size_t m = 0; m < 2; m++) {
+        struct golden g;
+        size_t n;
+
+        golden_open(&g, some[m]);
+        float *scalar = with_kernels(&g, ARITH_F32, true, &n);
+        float *best = with_kernels(&g, ARITH_F32, false, &n);
+        cr_expect_arr_eq(scalar, best, n * sizeof(*best), "%s", some[m]);
+        free(scalar);
+        free(best);
+        golden_close(&g);
+    }
+}
+
 /* Layers that share keys skip rows nobody asked for; a tap forbids it. Either way it is the same
  * number. */
 static void ignore(void *arg, const struct tap_event *event)
