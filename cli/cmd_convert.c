@@ -34,10 +34,11 @@ static enum status print_json(const struct convert_result *result, const char *t
 
     for (size_t i = 0; i < result->n_files; i++)
         json_array_append_new(
-            files, json_pack("{s:o,s:I,s:s}", "path",
-                             ui_json_text(result->files[i].path, strlen(result->files[i].path)),
-                             "bytes", (json_int_t)result->files[i].bytes, "sha256",
-                             result->files[i].sha256));
+            files,
+            json_pack("{s:o,s:I,s:s}", "path",
+                      ui_json_text(result->files[i].path, strlen(result->files[i].path)),
+                      "bytes", (json_int_t)result->files[i].bytes, "sha256",
+                      result->files[i].sha256));
     return ui_json(json_pack("{s:o,s:I,s:f,s:I,s:s}", "files", files, "tensors",
                              (json_int_t)result->n_tensors, "seconds", result->seconds,
                              "peak_rss", (json_int_t)peak_rss(), "type", type),
@@ -78,11 +79,13 @@ int cmd_convert(int argc, char **argv)
     const struct verb verb = {
         .name = "convert",
         .operands = "SOURCE -o OUT.gguf",
-        .summary = "Convert a checkpoint folder, a weights file beside its config.json, or a "
-                   "GGUF, in one streaming pass.",
-        .examples = "  carat convert gemma-4-E2B-it -o e2b-q4_0.gguf --type Q4_0\n"
-                    "  carat convert gemma-4-E4B-it -o e4b.gguf --ple inline --type Q8_0\n"
-                    "  carat convert my-finetune -o mine.gguf --recipe types.txt --resume\n",
+        .summary =
+            "Convert a checkpoint folder, a weights file beside its config.json, or a "
+            "GGUF, in one streaming pass.",
+        .examples =
+            "  carat convert gemma-4-E2B-it -o e2b-q4_0.gguf --type Q4_0\n"
+            "  carat convert gemma-4-E4B-it -o e4b.gguf --ple inline --type Q8_0\n"
+            "  carat convert my-finetune -o mine.gguf --recipe types.txt --resume\n",
         .options = options,
         .min_operands = 1,
         .max_operands = 1,

@@ -15,13 +15,14 @@ static void shape_text(char *text, size_t n_text, const struct plan_entry *e)
 
     text[0] = '\0';
     for (int i = 0; i < e->n_dims && at < n_text; i++)
-        at += (size_t)snprintf(text + at, n_text - at, "%s%" PRIu64, i ? " x " : "", e->ne[i]);
+        at += (size_t)snprintf(text + at, n_text - at, "%s%" PRIu64, i ? " x " : "",
+                               e->ne[i]);
 }
 
 static bool print_tensors(const struct plan *plan)
 {
-    static const char *const heads[] = {"tensor", "shape",  "from",   "as",  "bytes",
-                                        "offset", "file", "source", "how", "why"};
+    static const char *const heads[] = {"tensor", "shape", "from",   "as",  "bytes",
+                                        "offset", "file",  "source", "how", "why"};
     struct table table;
     char shape[96];
 
@@ -65,9 +66,9 @@ static json_t *entry_json(const struct plan_entry *e)
 
     for (int i = 0; i < e->n_dims; i++)
         json_array_append_new(shape, json_integer((json_int_t)e->ne[i]));
-    return json_pack("{s:s,s:o,s:o,s:s,s:s,s:s,s:I,s:I,s:i,s:s}", "name", e->name, "source",
-                     ui_json_text(e->source, strlen(e->source)), "ne", shape, "source_type",
-                     e->source_type, "transform", e->transform, "type",
+    return json_pack("{s:s,s:o,s:o,s:s,s:s,s:s,s:I,s:I,s:i,s:s}", "name", e->name,
+                     "source", ui_json_text(e->source, strlen(e->source)), "ne", shape,
+                     "source_type", e->source_type, "transform", e->transform, "type",
                      block_type_name(e->type), "bytes", (json_int_t)e->n_bytes, "offset",
                      (json_int_t)e->offset, "file", e->file, "why", e->why ? e->why : "");
 }
@@ -79,20 +80,22 @@ static enum status print_json(const struct plan *plan, struct error *err)
     for (size_t i = 0; i < plan->n_entries; i++)
         json_array_append_new(tensors, entry_json(&plan->entries[i]));
     for (size_t i = 0; i < plan->n_notes; i++)
-        json_array_append_new(notes, ui_json_text(plan->notes[i], strlen(plan->notes[i])));
+        json_array_append_new(notes,
+                              ui_json_text(plan->notes[i], strlen(plan->notes[i])));
     for (size_t i = 0; i < plan->n_files; i++)
-        json_array_append_new(files,
-                              json_pack("{s:o,s:I}", "path",
-                                        ui_json_text(plan->paths[i], strlen(plan->paths[i])),
-                                        "bytes", (json_int_t)plan->file_bytes[i]));
-    return ui_json(json_pack("{s:s,s:I,s:o,s:o,s:o}", "layout", plan->layout, "source_bytes",
-                             (json_int_t)plan->source_bytes, "files", files, "notes", notes,
-                             "tensors", tensors),
+        json_array_append_new(
+            files, json_pack("{s:o,s:I}", "path",
+                             ui_json_text(plan->paths[i], strlen(plan->paths[i])),
+                             "bytes", (json_int_t)plan->file_bytes[i]));
+    return ui_json(json_pack("{s:s,s:I,s:o,s:o,s:o}", "layout", plan->layout,
+                             "source_bytes", (json_int_t)plan->source_bytes, "files",
+                             files, "notes", notes, "tensors", tensors),
                    err);
 }
 
 static enum status plan_source(const char *source, struct conversion *request,
-                               const char *recipe_out, const struct ui *ui, struct error *err)
+                               const char *recipe_out, const struct ui *ui,
+                               struct error *err)
 {
     struct convert_options options;
     struct plan *plan = NULL;
@@ -116,8 +119,9 @@ int cmd_plan(int argc, char **argv)
     const struct verb verb = {
         .name = "plan",
         .operands = "SOURCE",
-        .summary = "What convert would do with the same options, tensor by tensor, with exact "
-                   "byte counts. Writes nothing.",
+        .summary =
+            "What convert would do with the same options, tensor by tensor, with exact "
+            "byte counts. Writes nothing.",
         .examples = "  carat plan gemma-4-E2B-it --type Q4_0\n"
                     "  carat plan gemma-4-E2B-it --type Q4_K_M --recipe-out types.txt\n",
         .options = options,
@@ -130,12 +134,14 @@ int cmd_plan(int argc, char **argv)
     int code;
 
     conversion_rows(&request, options);
-    options[CONVERSION_OPTIONS] = (struct option){
-        "recipe-out", 0, OPTION_TEXT, &recipe_out, "FILE", "write the types in force as a recipe"};
+    options[CONVERSION_OPTIONS] =
+        (struct option){"recipe-out", 0,      OPTION_TEXT,
+                        &recipe_out,  "FILE", "write the types in force as a recipe"};
     if (!args_parse(&verb, argc, argv, &args, &code))
         return code;
     ui_begin(&ui, &verb, &args);
-    code = ui_end(&ui, plan_source(args.operands[0], &request, recipe_out, &ui, &err), &err);
+    code =
+        ui_end(&ui, plan_source(args.operands[0], &request, recipe_out, &ui, &err), &err);
     conversion_free(&request);
     return code;
 }

@@ -16,7 +16,8 @@ struct coverage {
     uint32_t n_layers;
 };
 
-static uint8_t *seen_at(const struct coverage *c, const struct gemma_tensor *rule, int layer)
+static uint8_t *seen_at(const struct coverage *c, const struct gemma_tensor *rule,
+                        int layer)
 {
     const size_t r = (size_t)(rule - c->family->tensors);
     return &c->seen[r * c->n_layers + (size_t)(layer < 0 ? 0 : layer)];
@@ -33,8 +34,9 @@ static const char *shape_text(struct arena *arena, const uint64_t *dims, int n)
     return text ? text : "{?}";
 }
 
-static int expected_shape(const struct gemma_config *config, const struct gemma_tensor *rule,
-                          int layer, uint64_t dims[GEMMA_MAX_DIMS])
+static int expected_shape(const struct gemma_config *config,
+                          const struct gemma_tensor *rule, int layer,
+                          uint64_t dims[GEMMA_MAX_DIMS])
 {
     int n = 0;
 
@@ -51,12 +53,14 @@ static const char *keys_text(struct arena *arena, const struct gemma_tensor *rul
     const char *text = "";
 
     for (int i = 0; i < GEMMA_MAX_DIMS && rule->dims[i] != DIM_NONE && text; i++)
-        text = arena_printf(arena, "%s%s%s", text, i ? ", " : "", gemma_size_keys(rule->dims[i]));
+        text = arena_printf(arena, "%s%s%s", text, i ? ", " : "",
+                            gemma_size_keys(rule->dims[i]));
     return text ? text : "?";
 }
 
 static enum status check_shape(struct source *src, const struct source_tensor *t,
-                               const struct gemma_tensor *rule, int layer, struct error *err)
+                               const struct gemma_tensor *rule, int layer,
+                               struct error *err)
 {
     static const uint64_t scalar = 1;
     uint64_t want[GEMMA_MAX_DIMS];
@@ -69,8 +73,8 @@ static enum status check_shape(struct source *src, const struct source_tensor *t
         same = dims[i] == want[i];
     if (same)
         return OK;
-    return fail(err, ERR_SHAPE, "%s: %s: shape %s (%s expected by config.json: %s)", src->path,
-                t->found, shape_text(&src->arena, dims, n_dims),
+    return fail(err, ERR_SHAPE, "%s: %s: shape %s (%s expected by config.json: %s)",
+                src->path, t->found, shape_text(&src->arena, dims, n_dims),
                 shape_text(&src->arena, want, n_want), keys_text(&src->arena, rule));
 }
 
@@ -85,8 +89,8 @@ static bool ends_with(const char *text, const char *end)
 /* Vectors, norms, the router and everything that is no weight stay in F32. */
 static enum block_type kept_type(const char *name, int n_dims, enum block_type exact)
 {
-    if (n_dims <= 1 || ends_with(name, "_norm.weight") || ends_with(name, "ffn_gate_inp.weight") ||
-        !ends_with(name, ".weight"))
+    if (n_dims <= 1 || ends_with(name, "_norm.weight") ||
+        ends_with(name, "ffn_gate_inp.weight") || !ends_with(name, ".weight"))
         return TYPE_F32;
     return exact;
 }
@@ -108,7 +112,8 @@ static struct source_entry *add_entry(struct source *src, const char *name,
 static enum status add_rope_freqs(struct source *src, struct error *err)
 {
     const uint32_t n = src->config.head_dim_full / 2;
-    const double turned = (double)src->config.head_dim_full * (double)src->config.rotary_share / 2;
+    const double turned =
+        (double)src->config.head_dim_full * (double)src->config.rotary_share / 2;
     float *values = arena_array(&src->arena, n + 1, sizeof(*values));
 
     if (!values)
@@ -126,11 +131,12 @@ static enum status add_rope_freqs(struct source *src, struct error *err)
 /* ---- tensors that are there without being part of the model ---- */
 
 /* A head of its own counts only when it differs from the embedding. */
-static enum status check_head(struct source *src, const struct source_tensor *head, bool *is_used,
-                              struct error *err)
+static enum status check_head(struct source *src, const struct source_tensor *head,
+                              bool *is_used, struct error *err)
 {
     const struct source_tensor *table = checkpoint_find(src->cp, "embed_tokens.weight");
-    const json_t *tied = json_object_get(checkpoint_config(src->cp), "tie_word_embeddings");
+    const json_t *tied =
+        json_object_get(checkpoint_config(src->cp), "tie_word_embeddings");
     bool same = false;
     enum status st;
 
@@ -141,17 +147,19 @@ static enum status check_head(struct source *src, const struct source_tensor *he
         return st;
     *is_used = !same;
     if (same)
-        return source_note(src, err, "%s equals the embedding and is left out", head->found);
-    return source_note(src, err, "%s differs from the embedding: an untied head is kept%s",
-                       head->found,
-                       json_is_false(tied) ? "" : " although tie_word_embeddings is not false");
+        return source_note(src, err, "%s equals the embedding and is left out",
+                           head->found);
+    return source_note(
+        src, err, "%s differs from the embedding: an untied head is kept%s", head->found,
+        json_is_false(tied) ? "" : " although tie_word_embeddings is not false");
 }
 
 /* K = V layers have no values of their own; some tools store a copy of the keys. */
-static enum status check_v_clone(struct source *src, const struct source_tensor *v, int layer,
-                                 struct error *err)
+static enum status check_v_clone(struct source *src, const struct source_tensor *v,
+                                 int layer, struct error *err)
 {
-    const char *k_name = gemma_name(&src->arena, "layers.*.self_attn.k_proj.weight", layer);
+    const char *k_name =
+        gemma_name(&src->arena, "layers.*.self_attn.k_proj.weight", layer);
     const struct source_tensor *k = k_name ? checkpoint_find(src->cp, k_name) : NULL;
     bool same = false;
 
@@ -161,10 +169,11 @@ static enum status check_v_clone(struct source *src, const struct source_tensor 
             return st;
     }
     if (!same)
-        return fail(err, ERR_SHAPE,
-                    "%s: %s: attention_k_eq_v says that layer %d has no values of its own, and "
-                    "these are not its keys",
-                    src->path, v->found, layer);
+        return fail(
+            err, ERR_SHAPE,
+            "%s: %s: attention_k_eq_v says that layer %d has no values of its own, and "
+            "these are not its keys",
+            src->path, v->found, layer);
     return source_note(src, err, "%s equals k_proj and is left out", v->found);
 }
 
@@ -174,31 +183,34 @@ static enum status refuse_unknown(const struct source *src, const struct source_
     const char *key = rule ? gemma_when_key(rule->when) : NULL;
 
     if (strstr(t->name, ".lora_A.") || strstr(t->name, ".lora_B."))
-        return fail(err, ERR_UNSUPPORTED,
-                    "%s: %s: an adapter nobody merged, and no adapter_config.json says its alpha",
-                    src->path, t->found);
+        return fail(
+            err, ERR_UNSUPPORTED,
+            "%s: %s: an adapter nobody merged, and no adapter_config.json says its alpha",
+            src->path, t->found);
     if (key)
-        return fail(err, ERR_SHAPE, "%s: %s: config.json says there is none (%s)", src->path,
-                    t->found, key);
+        return fail(err, ERR_SHAPE, "%s: %s: config.json says there is none (%s)",
+                    src->path, t->found, key);
     return fail(err, ERR_UNSUPPORTED, "%s: %s: unknown tensor (%s has none of that name)",
                 src->path, t->found, src->config.family->name);
 }
 
 /* The rule of one tensor of the checkpoint: it must have one, and a layer that there is. */
 static enum status find_rule(struct source *src, const struct source_tensor *t,
-                             const struct gemma_tensor **rule, int *layer, struct error *err)
+                             const struct gemma_tensor **rule, int *layer,
+                             struct error *err)
 {
     *rule = gemma_find_tensor(&src->config, t->name, layer);
     if (!*rule)
         return refuse_unknown(src, t, NULL, err);
     if (*layer >= (int)src->config.n_layers)
-        return fail(err, ERR_SHAPE, "%s: %s: num_hidden_layers is %u", src->path, t->found,
-                    src->config.n_layers);
+        return fail(err, ERR_SHAPE, "%s: %s: num_hidden_layers is %u", src->path,
+                    t->found, src->config.n_layers);
     return OK;
 }
 
 /* First all names, so that a missing or surplus tensor is named before shapes that follow from it. */
-static enum status cover(struct source *src, const struct coverage *coverage, struct error *err)
+static enum status cover(struct source *src, const struct coverage *coverage,
+                         struct error *err)
 {
     enum status st = OK;
 
@@ -255,13 +267,15 @@ static enum status check_missing(struct source *src, const struct coverage *cove
         const bool in_layers = strchr(rule->source, '*') != NULL;
         uint64_t want[GEMMA_MAX_DIMS];
 
-        for (int layer = in_layers ? 0 : -1; layer < (in_layers ? (int)coverage->n_layers : 0);
-             layer++) {
-            if (rule->when == WHEN_UNTIED || !gemma_has_tensor(&src->config, rule, layer) ||
+        for (int layer = in_layers ? 0 : -1;
+             layer < (in_layers ? (int)coverage->n_layers : 0); layer++) {
+            if (rule->when == WHEN_UNTIED ||
+                !gemma_has_tensor(&src->config, rule, layer) ||
                 *seen_at(coverage, rule, layer))
                 continue;
             const int n = expected_shape(&src->config, rule, layer, want);
-            return fail(err, ERR_SHAPE, "%s: tensor %s is missing (%s expected by config.json)",
+            return fail(err, ERR_SHAPE,
+                        "%s: tensor %s is missing (%s expected by config.json)",
                         src->path, gemma_name(&src->arena, rule->source, layer),
                         shape_text(&src->arena, want, n));
         }
@@ -277,10 +291,11 @@ static enum status note_dead(struct source *src, struct error *err)
         n += src->entries[i].is_dead;
     if (n == 0)
         return OK;
-    return source_note(src, err,
-                       "%zu dead tensors left out: k_proj, v_proj and k_norm of layers that use "
-                       "an earlier layer's keys and values",
-                       n);
+    return source_note(
+        src, err,
+        "%zu dead tensors left out: k_proj, v_proj and k_norm of layers that use "
+        "an earlier layer's keys and values",
+        n);
 }
 
 enum status source_collect(struct source *src, const struct source_options *options,
@@ -291,7 +306,8 @@ enum status source_collect(struct source *src, const struct source_options *opti
     enum status st;
 
     src->entries = arena_array(&src->arena, n + 1, sizeof(*src->entries));
-    coverage.seen = arena_array(&src->arena, coverage.family->n_tensors, coverage.n_layers);
+    coverage.seen =
+        arena_array(&src->arena, coverage.family->n_tensors, coverage.n_layers);
     if (!src->entries || !coverage.seen)
         return fail(err, ERR_NOMEM, "no memory for the table of tensors");
     st = cover(src, &coverage, err);

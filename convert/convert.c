@@ -108,21 +108,24 @@ static double now(void)
 }
 
 /* Memory the pass will hold: buffers, scratch, headers with their metadata, and the program. */
-static enum status check_memory(const struct work *work, uint64_t max_memory, struct error *err)
+static enum status check_memory(const struct work *work, uint64_t max_memory,
+                                struct error *err)
 {
     const struct slab_sizes sizes = slabs_sizes(work);
     const uint64_t program = 48 << 20;
     const uint64_t limit = max_memory ? max_memory : (uint64_t)1 << 30;
     const uint64_t slots = 3 * ((uint64_t)sizes.raw + sizes.packed);
     const uint64_t piece = sizes.row > 32768 ? sizes.row : 32768;
-    uint64_t need = program + slots + (uint64_t)parallel_threads() * piece * sizeof(float);
+    uint64_t need =
+        program + slots + (uint64_t)parallel_threads() * piece * sizeof(float);
 
     for (size_t i = 0; i < work->n_files; i++)
         need += 4 * (uint64_t)work->files[i].n_header;
     if (need <= limit)
         return OK;
-    return fail(err, ERR_USAGE, "%s: converting it takes %" PRIu64 " MiB of memory (--max-memory %"
-                                PRIu64 " MiB)",
+    return fail(err, ERR_USAGE,
+                "%s: converting it takes %" PRIu64 " MiB of memory (--max-memory %" PRIu64
+                " MiB)",
                 work->src->path, (need + (1 << 20) - 1) >> 20, limit >> 20);
 }
 
@@ -162,9 +165,9 @@ static enum status widen(struct wider *wider, const struct work *work, size_t it
 
 /* One try. *again becomes true when a tensor has to be kept wider first. */
 static enum status try_run(const char *source, const char *out_path,
-                           const struct convert_options *options, const struct progress *progress,
-                           struct wider *wider, bool *again, struct convert_result *result,
-                           struct error *err)
+                           const struct convert_options *options,
+                           const struct progress *progress, struct wider *wider,
+                           bool *again, struct convert_result *result, struct error *err)
 {
     struct pack_result packed = {0};
     struct work *work = NULL;
@@ -189,8 +192,9 @@ static enum status try_run(const char *source, const char *out_path,
 }
 
 enum status convert_run(const char *source, const char *out_path,
-                        const struct convert_options *options, const struct progress *progress,
-                        struct convert_result *result, struct error *err)
+                        const struct convert_options *options,
+                        const struct progress *progress, struct convert_result *result,
+                        struct error *err)
 {
     const double start = now();
     struct wider wider = {0};

@@ -35,7 +35,9 @@ static uint32_t kept_file_type(const struct source *src)
     for (size_t i = 0; i < src->n_entries; i++) {
         const struct source_entry *e = &src->entries[i];
 
-        *(e->kept == TYPE_BF16 ? &bf16 : e->kept == TYPE_F16 ? &f16 : &other) += e->t->n_bytes;
+        *(e->kept == TYPE_BF16  ? &bf16
+          : e->kept == TYPE_F16 ? &f16
+                                : &other) += e->t->n_bytes;
     }
     return bf16 > f16 && bf16 > other ? FILE_BF16 : f16 > other ? FILE_F16 : FILE_F32;
 }
@@ -69,15 +71,18 @@ static enum status describe_suppressed(struct source *src, const json_t *generat
 
         if (!json_is_integer(id) || json_integer_value(id) < 0 ||
             json_integer_value(id) > INT32_MAX)
-            return fail(err, ERR_CORRUPT, "%s/generation_config.json: suppress_tokens holds "
-                                          "something that is no token id",
+            return fail(err, ERR_CORRUPT,
+                        "%s/generation_config.json: suppress_tokens holds "
+                        "something that is no token id",
                         checkpoint_folder(src->cp));
         ids[i] = (int32_t)json_integer_value(id);
     }
-    return gguf_set_array(src->meta, "tokenizer.ggml.suppress_tokens", GGUF_I32, ids, n, err);
+    return gguf_set_array(src->meta, "tokenizer.ggml.suppress_tokens", GGUF_I32, ids, n,
+                          err);
 }
 
-static enum status describe_tokenizer(struct source *src, const struct source_options *options,
+static enum status describe_tokenizer(struct source *src,
+                                      const struct source_options *options,
                                       struct error *err)
 {
     const char *folder = checkpoint_folder(src->cp);
@@ -85,15 +90,17 @@ static enum status describe_tokenizer(struct source *src, const struct source_op
     struct tokenizer *tok = NULL;
     enum status st;
 
-    st = options->chat_template ? chat_read_template(options->chat_template, &templates, err)
-                                : chat_find_templates(folder, &templates, err);
+    st = options->chat_template
+             ? chat_read_template(options->chat_template, &templates, err)
+             : chat_find_templates(folder, &templates, err);
     if (st == OK)
         st = tokenizer_open_folder(folder, checkpoint_config(src->cp), &tok, err);
     if (st == OK)
-        st = tokenizer_to_meta(tok, src->config.family->architecture, &templates, src->meta, err);
+        st = tokenizer_to_meta(tok, src->config.family->architecture, &templates,
+                               src->meta, err);
     if (st == OK && tokenizer_size(tok) != src->config.n_vocab)
-        st = fail(err, ERR_SHAPE, "%s: the tokenizer has %zu pieces (vocab_size is %u)", folder,
-                  tokenizer_size(tok), src->config.n_vocab);
+        st = fail(err, ERR_SHAPE, "%s: the tokenizer has %zu pieces (vocab_size is %u)",
+                  folder, tokenizer_size(tok), src->config.n_vocab);
     tokenizer_free(tok);
     chat_templates_free(&templates);
     return st;

@@ -52,8 +52,9 @@ static void add_file(struct sha256 *hash, const char *path)
     add_bytes(hash, facts, sizeof(facts));
 }
 
-enum status journal_identity(const struct work *work, const struct convert_options *options,
-                             uint8_t identity[32], struct error *err)
+enum status journal_identity(const struct work *work,
+                             const struct convert_options *options, uint8_t identity[32],
+                             struct error *err)
 {
     const int method = (int)work->method;
     struct sha256 *hash = sha256_new();
@@ -124,9 +125,10 @@ static enum status read_old(struct journal *journal, const char *head, struct er
     if (st != OK)
         return st;
     if (n < HEAD_BYTES || memcmp(text, head, HEAD_BYTES) != 0)
-        st = fail(err, ERR_USAGE,
-                  "%s: the journal of another conversion (source, options or version differ)",
-                  journal->path);
+        st = fail(
+            err, ERR_USAGE,
+            "%s: the journal of another conversion (source, options or version differ)",
+            journal->path);
     else
         st = parse(journal, text + HEAD_BYTES, n - HEAD_BYTES, err);
     free(text);
@@ -179,14 +181,16 @@ enum status journal_cut(struct journal *journal, uint64_t n, struct error *err)
     const off_t end = HEAD_BYTES + (off_t)n * LINE_BYTES;
 
     journal->n = n;
-    if (ftruncate(fileno(journal->file), end) != 0 || fseeko(journal->file, end, SEEK_SET) != 0)
+    if (ftruncate(fileno(journal->file), end) != 0 ||
+        fseeko(journal->file, end, SEEK_SET) != 0)
         return fail(err, ERR_IO, "%s: %s", journal->path, strerror(errno));
     return OK;
 }
 
 enum status journal_add(struct journal *journal, uint64_t hash, struct error *err)
 {
-    if (fprintf(journal->file, "%016" PRIx64 "\n", hash) < 0 || fflush(journal->file) != 0)
+    if (fprintf(journal->file, "%016" PRIx64 "\n", hash) < 0 ||
+        fflush(journal->file) != 0)
         return fail(err, ERR_IO, "%s: %s", journal->path, strerror(errno));
     return OK;
 }

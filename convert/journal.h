@@ -20,18 +20,20 @@ struct journal;
 
 /* Start anew, or (resume) read what is there: ERR_USAGE when there is none, or it belongs to
  * another conversion. `path` is the first output's. */
-MUST_CHECK enum status journal_open(const char *path, const uint8_t identity[32], bool resume,
-                                    struct journal **out, struct error *err);
+MUST_CHECK enum status journal_open(const char *path, const uint8_t identity[32],
+                                    bool resume, struct journal **out, struct error *err);
 
 /* How many slabs it lists, and the hash of one. */
 uint64_t journal_count(const struct journal *journal);
 uint64_t journal_hash(const struct journal *journal, uint64_t number);
 
 /* Keep the first n entries only. */
-MUST_CHECK enum status journal_cut(struct journal *journal, uint64_t n, struct error *err);
+MUST_CHECK enum status journal_cut(struct journal *journal, uint64_t n,
+                                   struct error *err);
 
 /* The next slab is written. */
-MUST_CHECK enum status journal_add(struct journal *journal, uint64_t hash, struct error *err);
+MUST_CHECK enum status journal_add(struct journal *journal, uint64_t hash,
+                                   struct error *err);
 
 /* Close; the file stays for a later resume, or goes. NULL is fine. */
 void journal_close(struct journal *journal, bool keep);

@@ -23,12 +23,13 @@ struct pack {
 
 static const uint8_t zeros[4096]; /* as long as the largest alignment */
 
-static_assert(SLAB_WEIGHTS <= UINT32_MAX, "a slab's floats are counted in 32 bits elsewhere");
+static_assert(SLAB_WEIGHTS <= UINT32_MAX,
+              "a slab's floats are counted in 32 bits elsewhere");
 
 /* ---- one slab ---- */
 
-static enum status write_bytes(struct pack *pack, int file, uint64_t offset, const void *bytes,
-                               size_t n, struct error *err)
+static enum status write_bytes(struct pack *pack, int file, uint64_t offset,
+                               const void *bytes, size_t n, struct error *err)
 {
     const enum status st = output_write(pack->files[file], offset, bytes, n, err);
 
@@ -37,15 +38,17 @@ static enum status write_bytes(struct pack *pack, int file, uint64_t offset, con
     return st;
 }
 
-static enum status write_slab(struct pack *pack, const struct slab *slab, const void *packed,
-                              struct error *err)
+static enum status write_slab(struct pack *pack, const struct slab *slab,
+                              const void *packed, struct error *err)
 {
-    enum status st = write_bytes(pack, slab->file, slab->offset, packed, slab->n_bytes, err);
+    enum status st =
+        write_bytes(pack, slab->file, slab->offset, packed, slab->n_bytes, err);
 
     if (st == OK && slab->n_padding)
-        st = write_bytes(pack, slab->file, slab->offset + slab->n_bytes, zeros, slab->n_padding,
-                         err);
-    return st == OK ? journal_add(pack->journal, hash_bytes(packed, slab->n_bytes), err) : st;
+        st = write_bytes(pack, slab->file, slab->offset + slab->n_bytes, zeros,
+                         slab->n_padding, err);
+    return st == OK ? journal_add(pack->journal, hash_bytes(packed, slab->n_bytes), err)
+                    : st;
 }
 
 static enum status fetch_slab(const struct pack *pack, const struct slab *slab, void *raw,
@@ -98,7 +101,9 @@ static void *write_all(void *arg)
 /* Source bytes up to the end of a slab, for the progress bar. */
 static uint64_t share_of(const struct work_item *item, const struct slab *slab)
 {
-    return item->n_rows ? item->e->t->n_bytes / item->n_rows * (slab->first + slab->n_rows) : 0;
+    return item->n_rows
+               ? item->e->t->n_bytes / item->n_rows * (slab->first + slab->n_rows)
+               : 0;
 }
 
 static uint64_t total_bytes(const struct work *work)
@@ -127,8 +132,8 @@ static void pack_all(struct pack *pack, struct row_packer *packer,
             before += pack->work->items[item].e->t->n_bytes;
         enum status st = interrupt_check(&err);
         if (st == OK)
-            st = row_packer_run(packer, slab, slot->raw, slot->packed, &result->is_too_wide,
-                                &err);
+            st = row_packer_run(packer, slab, slot->raw, slot->packed,
+                                &result->is_too_wide, &err);
         if (st == OK && result->is_too_wide) {
             result->wide_item = slab->item;
             st = fail(&err, ERR_UNSUPPORTED, "%s: a block's scale does not fit F16",
@@ -180,14 +185,14 @@ static enum status skip_written(struct pack *pack, size_t n_packed, struct error
         struct error ignored;
 
         /* whatever cannot be read back was lost: it is written again */
-        if (output_read(pack->files[slab.file], slab.offset, bytes, slab.n_bytes, &ignored) !=
-                OK ||
+        if (output_read(pack->files[slab.file], slab.offset, bytes, slab.n_bytes,
+                        &ignored) != OK ||
             hash_bytes(bytes, slab.n_bytes) != journal_hash(pack->journal, n))
             break;
         sha256_update(pack->hashes[slab.file], bytes, slab.n_bytes);
         if (slab.n_padding)
-            st = write_bytes(pack, slab.file, slab.offset + slab.n_bytes, zeros, slab.n_padding,
-                             err);
+            st = write_bytes(pack, slab.file, slab.offset + slab.n_bytes, zeros,
+                             slab.n_padding, err);
         pack->cursor = ahead;
         n++;
     }
@@ -199,21 +204,25 @@ static enum status open_outputs(struct pack *pack, const struct convert_options 
                                 struct error *err)
 {
     const struct work *work = pack->work;
-    const struct output_options how = {.force = options->force, .resume = options->resume};
+    const struct output_options how = {.force = options->force,
+                                       .resume = options->resume};
     uint8_t identity[32];
     enum status st = OK;
 
     for (size_t i = 0; st == OK && i < work->n_files; i++) {
         pack->hashes[i] = sha256_new();
-        st = pack->hashes[i] ? output_open(work->files[i].path, &how, &pack->files[i], err)
-                             : fail(err, ERR_NOMEM, "no memory for a hash");
+        st = pack->hashes[i]
+                 ? output_open(work->files[i].path, &how, &pack->files[i], err)
+                 : fail(err, ERR_NOMEM, "no memory for a hash");
     }
     if (st == OK)
         st = journal_identity(work, options, identity, err);
     if (st == OK)
-        st = journal_open(work->files[0].path, identity, options->resume, &pack->journal, err);
+        st = journal_open(work->files[0].path, identity, options->resume, &pack->journal,
+                          err);
     for (size_t i = 0; st == OK && i < work->n_files; i++)
-        st = write_bytes(pack, (int)i, 0, work->files[i].header, work->files[i].n_header, err);
+        st = write_bytes(pack, (int)i, 0, work->files[i].header, work->files[i].n_header,
+                         err);
     return st;
 }
 
@@ -227,7 +236,8 @@ static enum status check_sources(const struct work *work, struct error *err)
 }
 
 /* Rename the table's file first: when the main file is there, so is everything it names. */
-static enum status commit(struct pack *pack, struct pack_result *result, struct error *err)
+static enum status commit(struct pack *pack, struct pack_result *result,
+                          struct error *err)
 {
     const struct work *work = pack->work;
     enum status st = OK;

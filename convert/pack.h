@@ -15,8 +15,9 @@ struct pack_result {
 
 /* Write every file of the work under its name, whole. On failure no file has its final name; what
  * --resume can use is kept after ERR_IO, ERR_NOMEM and ERR_INTERRUPTED, and the sentence says so. */
-MUST_CHECK enum status pack_run(const struct work *work, const struct convert_options *options,
-                                const struct progress *progress, struct pack_result *result,
-                                struct error *err);
+MUST_CHECK enum status pack_run(const struct work *work,
+                                const struct convert_options *options,
+                                const struct progress *progress,
+                                struct pack_result *result, struct error *err);
 
 #endif

@@ -18,8 +18,8 @@ static char *trim(char *text)
 }
 
 /* One line without its end; false in *is_rule for blanks and comments. */
-static enum status read_line(const struct recipe *recipe, char *text, struct recipe_line *out,
-                             bool *is_rule, struct error *err)
+static enum status read_line(const struct recipe *recipe, char *text,
+                             struct recipe_line *out, bool *is_rule, struct error *err)
 {
     text[strcspn(text, "#")] = '\0';
     text = trim(text);
@@ -29,13 +29,14 @@ static enum status read_line(const struct recipe *recipe, char *text, struct rec
 
     char *equals = strchr(text, '=');
     if (!equals)
-        return fail(err, ERR_USAGE, "%s:%u: \"%s\" (pattern = TYPE expected)", recipe->path,
-                    out->line, text);
+        return fail(err, ERR_USAGE, "%s:%u: \"%s\" (pattern = TYPE expected)",
+                    recipe->path, out->line, text);
     *equals = '\0';
     out->pattern = trim(text);
     const char *type = trim(equals + 1);
     if (!*out->pattern || !block_type_from_name(type, &out->type))
-        return fail(err, ERR_USAGE, "%s:%u: \"%s\" is not a type", recipe->path, out->line, type);
+        return fail(err, ERR_USAGE, "%s:%u: \"%s\" is not a type", recipe->path,
+                    out->line, type);
     return OK;
 }
 
@@ -60,7 +61,8 @@ enum status recipe_read(const char *path, struct recipe *out, struct error *err)
     text = arena_strndup(&out->arena, bytes, n_bytes);
     free(bytes);
     out->path = arena_strdup(&out->arena, path);
-    out->lines = text ? arena_array(&out->arena, count_lines(text), sizeof(*out->lines)) : NULL;
+    out->lines =
+        text ? arena_array(&out->arena, count_lines(text), sizeof(*out->lines)) : NULL;
     if (!out->path || !out->lines) {
         recipe_free(out);
         return fail(err, ERR_NOMEM, "%s: no memory to read it", path);
@@ -110,7 +112,8 @@ enum status convert_write_recipe(const struct plan *plan, const char *path, bool
     if (!text)
         return fail(err, ERR_NOMEM, "%s: no memory to write it", path);
     for (size_t i = 0; i < plan->n_entries; i++)
-        at += (size_t)snprintf(text + at, n_bytes + 1 - at, "%s = %s\n", plan->entries[i].name,
+        at += (size_t)snprintf(text + at, n_bytes + 1 - at, "%s = %s\n",
+                               plan->entries[i].name,
                                block_type_name(plan->entries[i].type));
     const enum status st = file_write_all(path, text, at, force, err);
     arena_free(&arena);

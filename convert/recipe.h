@@ -13,7 +13,7 @@
 struct recipe_line {
     const char *pattern;
     enum block_type type;
-    unsigned line;    /* in the file, from 1 */
+    unsigned line; /* in the file, from 1 */
     bool was_matched;
 };
 
@@ -25,7 +25,8 @@ struct recipe {
 };
 
 /* ERR_USAGE names the line that is not `pattern = TYPE`. */
-MUST_CHECK enum status recipe_read(const char *path, struct recipe *out, struct error *err);
+MUST_CHECK enum status recipe_read(const char *path, struct recipe *out,
+                                   struct error *err);
 
 /* The first line that matches, or NULL; marks it. */
 const struct recipe_line *recipe_match(struct recipe *recipe, const char *name);

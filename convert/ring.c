@@ -5,7 +5,8 @@
 
 #include <stdlib.h>
 
-enum status ring_open(struct ring *ring, const struct slab_sizes *sizes, struct error *err)
+enum status ring_open(struct ring *ring, const struct slab_sizes *sizes,
+                      struct error *err)
 {
     bool ok = true;
 
@@ -36,14 +37,15 @@ void ring_close(struct ring *ring)
 /* How many slots this stage may have taken by now. */
 static uint64_t available(const struct ring *ring, enum ring_stage stage)
 {
-    return stage == RING_READ ? ring->done[RING_WRITE] + RING_SLOTS : ring->done[stage - 1];
+    return stage == RING_READ ? ring->done[RING_WRITE] + RING_SLOTS
+                              : ring->done[stage - 1];
 }
 
 /* True when nothing will come any more. */
 static bool is_over(const struct ring *ring, enum ring_stage stage)
 {
-    return ring->is_stopped ||
-           (stage != RING_READ && ring->is_last && ring->done[stage] == ring->done[RING_READ]);
+    return ring->is_stopped || (stage != RING_READ && ring->is_last &&
+                                ring->done[stage] == ring->done[RING_READ]);
 }
 
 struct ring_slot *ring_take(struct ring *ring, enum ring_stage stage)

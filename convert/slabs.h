@@ -19,9 +19,9 @@ struct slab {
     uint64_t number; /* from 0, over the whole conversion */
     uint64_t first, n_rows;
     int file;
-    uint64_t offset;   /* where its bytes go in the file */
-    size_t n_bytes;    /* of rows */
-    size_t n_padding;  /* zeros after them: behind a tensor's last row */
+    uint64_t offset;  /* where its bytes go in the file */
+    size_t n_bytes;   /* of rows */
+    size_t n_padding; /* zeros after them: behind a tensor's last row */
 };
 
 struct slab_cursor {

@@ -17,20 +17,21 @@ static size_t constant_bytes(const struct source_tensor *t, uint64_t first, uint
     return 0;
 }
 
-static enum status constant_fetch(const struct source_tensor *t, uint64_t first, uint64_t n,
-                                  void *raw, struct error *err)
+static enum status constant_fetch(const struct source_tensor *t, uint64_t first,
+                                  uint64_t n, void *raw, struct error *err)
 {
     (void)t, (void)first, (void)n, (void)raw, (void)err;
     return OK;
 }
 
-static void constant_decode(const struct source_tensor *t, const struct fetched *in, uint64_t from,
-                            uint64_t n, float *x)
+static void constant_decode(const struct source_tensor *t, const struct fetched *in,
+                            uint64_t from, uint64_t n, float *x)
 {
     const float *values = t->self;
 
     (void)in;
-    memcpy(x, values + from * source_cols(t), (size_t)(n * source_cols(t)) * sizeof(float));
+    memcpy(x, values + from * source_cols(t),
+           (size_t)(n * source_cols(t)) * sizeof(float));
 }
 
 static const struct provider constant = {
@@ -57,16 +58,18 @@ const struct source_tensor *source_constant(struct arena *arena, const char *nam
 
 /* ---- finite numbers ---- */
 
-enum status source_check_finite(const struct source_tensor *t, uint64_t first, uint64_t n_rows,
-                                const float *x, struct error *err)
+enum status source_check_finite(const struct source_tensor *t, uint64_t first,
+                                uint64_t n_rows, const float *x, struct error *err)
 {
     const uint64_t cols = source_cols(t);
     size_t at = 0;
 
     if (quantize_all_finite(x, (size_t)(n_rows * cols), &at))
         return OK;
-    return fail(err, ERR_CORRUPT, "%s: row %" PRIu64 ", column %" PRIu64 " is %s (finite expected)",
-                t->found, first + at / cols, at % cols, isnan(x[at]) ? "NaN" : "infinite");
+    return fail(err, ERR_CORRUPT,
+                "%s: row %" PRIu64 ", column %" PRIu64 " is %s (finite expected)",
+                t->found, first + at / cols, at % cols,
+                isnan(x[at]) ? "NaN" : "infinite");
 }
 
 /* ---- notes ---- */
@@ -109,29 +112,32 @@ static bool is_gguf(const char *path)
     return n > 5 && strcmp(path + n - 5, ".gguf") == 0 && !file_is_folder(path);
 }
 
-static enum status open_checkpoint(struct source *src, const struct source_options *options,
+static enum status open_checkpoint(struct source *src,
+                                   const struct source_options *options,
                                    struct error *err)
 {
-    enum status st = checkpoint_open(src->path, options->loras, options->n_loras, &src->cp, err);
+    enum status st =
+        checkpoint_open(src->path, options->loras, options->n_loras, &src->cp, err);
 
     if (st != OK)
         return st;
     for (size_t i = 0; st == OK && i < checkpoint_notes(src->cp); i++)
         st = source_note(src, err, "%s", checkpoint_note(src->cp, i));
-    if (st == OK && gemma_read_config(checkpoint_config(src->cp), &src->arena, &src->config,
-                                      err) != OK)
-        st = fail_at(err, arena_printf(&src->arena, "%s/config.json",
-                                       checkpoint_folder(src->cp)));
+    if (st == OK && gemma_read_config(checkpoint_config(src->cp), &src->arena,
+                                      &src->config, err) != OK)
+        st = fail_at(
+            err, arena_printf(&src->arena, "%s/config.json", checkpoint_folder(src->cp)));
     if (st == OK)
         st = source_collect(src, options, err);
     if (st == OK)
         st = source_describe(src, options, err);
     if (st != OK)
         return st;
-    src->facts = (struct mix_facts){.architecture = src->config.family->architecture,
-                                    .n_layers = src->config.n_layers,
-                                    .n_experts = src->config.n_experts,
-                                    .n_gqa = src->config.n_heads / src->config.layers[0].n_kv};
+    src->facts =
+        (struct mix_facts){.architecture = src->config.family->architecture,
+                           .n_layers = src->config.n_layers,
+                           .n_experts = src->config.n_experts,
+                           .n_gqa = src->config.n_heads / src->config.layers[0].n_kv};
     src->layout = arena_printf(&src->arena, "%s, %u layers, %s", src->config.model_type,
                                src->config.n_layers, checkpoint_layout(src->cp));
     return src->layout ? OK : fail(err, ERR_NOMEM, "no memory for a sentence");
@@ -150,7 +156,8 @@ enum status source_open(const char *path, const struct source_options *options,
     if (!src->path || !src->meta)
         st = fail(err, ERR_NOMEM, "%s: no memory to open it", path);
     if (st == OK)
-        st = is_gguf(path) ? source_open_gguf(src, err) : open_checkpoint(src, options, err);
+        st = is_gguf(path) ? source_open_gguf(src, err)
+                           : open_checkpoint(src, options, err);
     if (st == OK)
         st = source_override(src, options, err);
     if (st != OK) {

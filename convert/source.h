@@ -27,8 +27,8 @@ struct source_entry {
 struct source {
     struct arena arena; /* owns every small thing below */
     const char *path;
-    struct checkpoint *cp; /* owned; NULL for a GGUF source */
-    struct gguf *gguf;     /* owned; NULL for a checkpoint */
+    struct checkpoint *cp;      /* owned; NULL for a GGUF source */
+    struct gguf *gguf;          /* owned; NULL for a checkpoint */
     struct gemma_config config; /* checkpoints only */
     struct source_entry *entries;
     size_t n_entries;
@@ -58,18 +58,21 @@ __attribute__((format(printf, 3, 4))) MUST_CHECK enum status
 source_note(struct source *src, struct error *err, const char *fmt, ...);
 
 /* Entries for every tensor of the family's table: rope_freqs first, then in source order. */
-MUST_CHECK enum status source_collect(struct source *src, const struct source_options *options,
+MUST_CHECK enum status source_collect(struct source *src,
+                                      const struct source_options *options,
                                       struct error *err);
 
 /* The metadata the converter writes. */
-MUST_CHECK enum status source_describe(struct source *src, const struct source_options *options,
+MUST_CHECK enum status source_describe(struct source *src,
+                                       const struct source_options *options,
                                        struct error *err);
 
 /* A GGUF as source: entries and metadata as they are in the file. */
 MUST_CHECK enum status source_open_gguf(struct source *src, struct error *err);
 
 /* KEY=VALUE strings of the user, and his chat template in a GGUF's place. */
-MUST_CHECK enum status source_override(struct source *src, const struct source_options *options,
+MUST_CHECK enum status source_override(struct source *src,
+                                       const struct source_options *options,
                                        struct error *err);
 
 /* A source tensor of n values computed here: frequencies of the rotary embedding. NULL: memory. */
@@ -79,6 +82,7 @@ const struct source_tensor *source_constant(struct arena *arena, const char *nam
 /* ERR_CORRUPT naming tensor, row and column when one of n_rows * n_cols values is not finite;
  * row 0 of x is row `first` of the tensor. */
 MUST_CHECK enum status source_check_finite(const struct source_tensor *t, uint64_t first,
-                                           uint64_t n_rows, const float *x, struct error *err);
+                                           uint64_t n_rows, const float *x,
+                                           struct error *err);
 
 #endif

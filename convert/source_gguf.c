@@ -20,12 +20,13 @@ static size_t rows_bytes(const struct source_tensor *t, uint64_t first, uint64_t
     return (size_t)n * rows->row_bytes;
 }
 
-static enum status rows_fetch(const struct source_tensor *t, uint64_t first, uint64_t n, void *raw,
-                              struct error *err)
+static enum status rows_fetch(const struct source_tensor *t, uint64_t first, uint64_t n,
+                              void *raw, struct error *err)
 {
     const struct gguf_rows *rows = t->self;
-    const enum status st = file_read(rows->file, rows->t->offset + first * rows->row_bytes, raw,
-                                     (size_t)n * rows->row_bytes, err);
+    const enum status st =
+        file_read(rows->file, rows->t->offset + first * rows->row_bytes, raw,
+                  (size_t)n * rows->row_bytes, err);
 
     return st == OK ? OK : fail_at(err, t->found);
 }
@@ -39,16 +40,16 @@ static const uint8_t *rows_at(const struct source_tensor *t, const struct fetche
     return raw + (from - in->first) * rows->row_bytes;
 }
 
-static void rows_decode(const struct source_tensor *t, const struct fetched *in, uint64_t from,
-                        uint64_t n, float *x)
+static void rows_decode(const struct source_tensor *t, const struct fetched *in,
+                        uint64_t from, uint64_t n, float *x)
 {
     const struct gguf_rows *rows = t->self;
 
     block_decode(rows->t->type, rows_at(t, in, from), x, (size_t)(n * source_cols(t)));
 }
 
-static void rows_repack(const struct source_tensor *t, const struct fetched *in, uint64_t from,
-                        uint64_t n, void *blocks)
+static void rows_repack(const struct source_tensor *t, const struct fetched *in,
+                        uint64_t from, uint64_t n, void *blocks)
 {
     const struct gguf_rows *rows = t->self;
 
@@ -60,8 +61,8 @@ static const struct provider gguf_provider = {.fetch_bytes = rows_bytes,
                                               .decode = rows_decode,
                                               .repack = rows_repack};
 
-static enum status add_tensor(struct source *src, const struct gguf_tensor *g, uint64_t order,
-                              struct error *err)
+static enum status add_tensor(struct source *src, const struct gguf_tensor *g,
+                              uint64_t order, struct error *err)
 {
     const struct block_info *info = block_type_info(g->type);
     struct source_tensor *t = arena_alloc(&src->arena, sizeof(*t));
@@ -70,10 +71,11 @@ static enum status add_tensor(struct source *src, const struct gguf_tensor *g, u
     if (!t || !rows)
         return fail(err, ERR_NOMEM, "no memory for the table of tensors");
     if (!info || !info->decode)
-        return fail(err, ERR_UNSUPPORTED, "%s: %s: weights of type %s cannot be read", src->path,
-                    g->name, block_type_name(g->type));
+        return fail(err, ERR_UNSUPPORTED, "%s: %s: weights of type %s cannot be read",
+                    src->path, g->name, block_type_name(g->type));
 
-    *rows = (struct gguf_rows){g, gguf_file(src->gguf, g->file), block_row_bytes(g->type, g->ne[0])};
+    *rows = (struct gguf_rows){g, gguf_file(src->gguf, g->file),
+                               block_row_bytes(g->type, g->ne[0])};
     *t = (struct source_tensor){.name = g->name,
                                 .found = g->name,
                                 .type = block_type_name(g->type),
@@ -88,15 +90,16 @@ static enum status add_tensor(struct source *src, const struct gguf_tensor *g, u
         t->dims[i] = g->ne[g->n_dims - 1 - i];
 
     struct source_entry *e = &src->entries[src->n_entries++];
-    *e = (struct source_entry){.name = g->name, .t = t, .kept = t->exact, .n_dims = g->n_dims};
+    *e = (struct source_entry){
+        .name = g->name, .t = t, .kept = t->exact, .n_dims = g->n_dims};
     memcpy(e->ne, g->ne, sizeof(e->ne));
     return OK;
 }
 
 static enum status copy_metadata(struct source *src, struct error *err)
 {
-    static const char *const of_a_file[] = {"split.no", "split.count", "split.tensors.count",
-                                            "general.alignment"};
+    static const char *const of_a_file[] = {"split.no", "split.count",
+                                            "split.tensors.count", "general.alignment"};
     const struct gguf_meta *from = gguf_metadata(src->gguf);
     enum status st = OK;
 
@@ -145,8 +148,9 @@ static enum status note_requantizing(struct source *src, struct error *err)
         n += block_type_info(src->entries[i].t->exact)->is_quantized;
     if (n == 0)
         return OK;
-    return source_note(src, err, "%zu tensors are quantized already: other types cost accuracy "
-                                 "twice; convert from the original weights where you can",
+    return source_note(src, err,
+                       "%zu tensors are quantized already: other types cost accuracy "
+                       "twice; convert from the original weights where you can",
                        n);
 }
 

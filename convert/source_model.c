@@ -46,7 +46,8 @@ static enum status read_rows(void *self, size_t i, uint64_t first, uint64_t n, v
     float *x = malloc((size_t)(slab * cols) * sizeof(float) + 1);
     void *raw = malloc(e->t->provider->fetch_bytes(e->t, first, slab) + 1);
     uint8_t *out = dst;
-    enum status st = x && raw ? OK : fail(err, ERR_NOMEM, "%s: no memory for rows", e->name);
+    enum status st =
+        x && raw ? OK : fail(err, ERR_NOMEM, "%s: no memory for rows", e->name);
 
     for (uint64_t row = first; st == OK && row < first + n; row += slab) {
         const uint64_t count = first + n - row < slab ? first + n - row : slab;
@@ -109,7 +110,8 @@ enum status convert_open_source(const char *path, const struct source_options *o
         free(sm);
         return fail(err, ERR_NOMEM, "%s: no memory to open it", path);
     }
-    *model = (struct model){.ops = &ops, .self = sm}; /* model_close() frees both from here on */
+    *model = (struct model){.ops = &ops,
+                            .self = sm}; /* model_close() frees both from here on */
     st = source_open(path, options ? options : &none, &sm->src, err);
     if (st == OK)
         st = list_tensors(sm, err);
@@ -134,10 +136,11 @@ enum status convert_open_model(const char *path, const struct source_options *op
                                struct model **out, struct error *err)
 {
     const size_t n = strlen(path);
-    const bool has_options = options && (options->n_loras || options->chat_template ||
-                                         options->n_metadata);
+    const bool has_options =
+        options && (options->n_loras || options->chat_template || options->n_metadata);
 
-    if (n > 5 && strcmp(path + n - 5, ".gguf") == 0 && !file_is_folder(path) && !has_options)
+    if (n > 5 && strcmp(path + n - 5, ".gguf") == 0 && !file_is_folder(path) &&
+        !has_options)
         return model_open_gguf(path, out, err);
     return convert_open_source(path, options, out, err);
 }

@@ -42,14 +42,16 @@ static enum status types_by_mix(struct work *work, struct types *types, struct e
 {
     const struct source *src = work->src;
     struct mix_facts facts = src->facts;
-    struct gguf_tensor *tensors = arena_array(&work->arena, src->n_entries + 1, sizeof(*tensors));
+    struct gguf_tensor *tensors =
+        arena_array(&work->arena, src->n_entries + 1, sizeof(*tensors));
 
     if (!tensors)
         return fail(err, ERR_NOMEM, "no memory for the plan");
     for (size_t i = 0; i < src->n_entries; i++) {
         const struct source_entry *e = &src->entries[i];
 
-        tensors[i] = (struct gguf_tensor){.name = e->name, .type = e->kept, .n_dims = e->n_dims};
+        tensors[i] =
+            (struct gguf_tensor){.name = e->name, .type = e->kept, .n_dims = e->n_dims};
         memcpy(tensors[i].ne, e->ne, sizeof(e->ne));
     }
     facts.has_importance = work->stats != NULL;
@@ -73,8 +75,8 @@ static void types_by_source(const struct work *work, struct types *types)
     }
 }
 
-static enum status types_by_recipe(struct work *work, const char *path, struct types *types,
-                                   struct error *err)
+static enum status types_by_recipe(struct work *work, const char *path,
+                                   struct types *types, struct error *err)
 {
     struct recipe recipe;
     enum status st = recipe_read(path, &recipe, err);
@@ -86,8 +88,9 @@ static enum status types_by_recipe(struct work *work, const char *path, struct t
         if (!line || !is_free(e))
             continue;
         types->of[i] = mix_fallback(line->type, e->ne[0]);
-        types->why[i] = arena_printf(&work->arena, "recipe line %u%s", line->line,
-                                     types->of[i] == line->type ? "" : ", fallback for its rows");
+        types->why[i] =
+            arena_printf(&work->arena, "recipe line %u%s", line->line,
+                         types->of[i] == line->type ? "" : ", fallback for its rows");
         if (!types->why[i])
             st = fail(err, ERR_NOMEM, "no memory for the plan");
     }
@@ -100,8 +103,8 @@ static enum status types_by_recipe(struct work *work, const char *path, struct t
     return st;
 }
 
-static enum status types_by_ple(const struct work *work, const char *name, struct types *types,
-                                struct error *err)
+static enum status types_by_ple(const struct work *work, const char *name,
+                                struct types *types, struct error *err)
 {
     enum block_type type;
 
@@ -113,13 +116,14 @@ static enum status types_by_ple(const struct work *work, const char *name, struc
         if (strcmp(e->name, work_ple_table) != 0)
             continue;
         types->of[i] = mix_fallback(type, e->ne[0]);
-        types->why[i] = types->of[i] == type ? "--ple-type" : "--ple-type, fallback for its rows";
+        types->why[i] =
+            types->of[i] == type ? "--ple-type" : "--ple-type, fallback for its rows";
     }
     return OK;
 }
 
 enum status work_decide_types(struct work *work, const struct convert_options *options,
-                                struct types *types, struct error *err)
+                              struct types *types, struct error *err)
 {
     const size_t n = work->src->n_entries + 1;
     enum status st;

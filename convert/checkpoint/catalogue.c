@@ -98,8 +98,8 @@ struct source_tensor *catalogue_find(struct checkpoint *cp, const char *name)
     if (!catalogue_sort(cp))
         return NULL;
 
-    struct source_tensor **hit = bsearch(name, cp->by_name, cp->n_tensors,
-                                         sizeof(struct source_tensor *), by_key);
+    struct source_tensor **hit =
+        bsearch(name, cp->by_name, cp->n_tensors, sizeof(struct source_tensor *), by_key);
     return hit ? *hit : NULL;
 }
 
@@ -123,7 +123,8 @@ void catalogue_drop_parts(struct checkpoint *cp)
 
 bool catalogue_config_u64(const struct checkpoint *cp, const char *key, uint64_t *out)
 {
-    const json_t *value = json_object_get(json_object_get(cp->config, "text_config"), key);
+    const json_t *value =
+        json_object_get(json_object_get(cp->config, "text_config"), key);
 
     if (!value || json_is_null(value))
         value = json_object_get(cp->config, key);

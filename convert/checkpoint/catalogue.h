@@ -23,19 +23,20 @@ struct raw_tensor {
     const struct tensor *t;  /* as stored; t->name is the file's own name */
     const struct file *file; /* t->offset counts in it */
     uint64_t order;
-    const struct archive *archive; /* NULL; or the tensor is not in one piece: raw_read() only */
-    bool taken;                    /* some step has claimed it */
+    const struct archive
+        *archive; /* NULL; or the tensor is not in one piece: raw_read() only */
+    bool taken;   /* some step has claimed it */
 };
 
 /* Read n rows from row `first` (a row is the last dimension) as stored, however they lie in the
  * file. Sentences begin with the path. */
-MUST_CHECK enum status raw_read(const struct raw_tensor *raw, uint64_t first, uint64_t n, void *dst,
-                                struct error *err);
+MUST_CHECK enum status raw_read(const struct raw_tensor *raw, uint64_t first, uint64_t n,
+                                void *dst, struct error *err);
 
 struct checkpoint {
     struct arena arena; /* owns every small thing below */
     const char *path, *folder;
-    json_t *config;     /* owned */
+    json_t *config; /* owned */
     const char *layout;
 
     struct shards *shards;   /* owned; NULL when the weights are in an archive */
@@ -43,7 +44,8 @@ struct checkpoint {
     struct raw_tensor *raws; /* sorted by name */
     size_t n_raws;
 
-    struct source_tensor **tensors; /* by order once open; malloc'd array of arena things */
+    struct source_tensor *
+        *tensors; /* by order once open; malloc'd array of arena things */
     struct source_tensor **by_name; /* the same, sorted by name when `sorted` */
     size_t n_tensors, room;
     bool sorted;
@@ -91,9 +93,9 @@ void containers_close(struct checkpoint *cp);
 const char *canonical_name(struct arena *arena, const char *found);
 
 enum leftover {
-    LEFTOVER_NO,       /* a tensor like any other */
+    LEFTOVER_NO, /* a tensor like any other */
     LEFTOVER_HARMLESS, /* computed buffers, tools' and optimizers' leavings: ignored, with a note */
-    LEFTOVER_TOWER,    /* vision and audio: not part of the text model */
+    LEFTOVER_TOWER, /* vision and audio: not part of the text model */
 };
 enum leftover canonical_leftover(const char *canonical);
 

@@ -19,12 +19,14 @@ uint64_t source_rows(const struct source_tensor *t)
     uint64_t rows = 1;
 
     for (int i = 0; i + 1 < t->n_dims; i++)
-        rows *= t->dims[i]; /* no overflow: elements fit 64 bits, checked by the file's reader */
+        rows *=
+            t->dims
+                [i]; /* no overflow: elements fit 64 bits, checked by the file's reader */
     return rows;
 }
 
-enum status source_read(const struct source_tensor *t, uint64_t first, uint64_t n, float *x,
-                        struct error *err)
+enum status source_read(const struct source_tensor *t, uint64_t first, uint64_t n,
+                        float *x, struct error *err)
 {
     void *raw = malloc(t->provider->fetch_bytes(t, first, n) + 1);
     enum status st;
@@ -40,8 +42,8 @@ enum status source_read(const struct source_tensor *t, uint64_t first, uint64_t 
 
 enum { COMPARE_BYTES = 4 << 20 };
 
-enum status source_equal(const struct source_tensor *a, const struct source_tensor *b, bool *same,
-                         struct error *err)
+enum status source_equal(const struct source_tensor *a, const struct source_tensor *b,
+                         bool *same, struct error *err)
 {
     const uint64_t rows = source_rows(a), cols = source_cols(a);
     const uint64_t fits = COMPARE_BYTES / sizeof(float) / (cols ? cols : 1);
@@ -94,7 +96,8 @@ static enum status read_config(struct checkpoint *cp, struct error *err)
     if (!file_is_folder(cp->path) && !file_exists(cp->path))
         return fail(err, ERR_USAGE, "%s: there is no such file or folder", cp->path);
     if (!file_exists(path))
-        return fail(err, ERR_USAGE, "%s: no config.json there (a checkpoint folder expected)",
+        return fail(err, ERR_USAGE,
+                    "%s: no config.json there (a checkpoint folder expected)",
                     cp->folder);
     return json_read_file(path, &cp->config, err);
 }
@@ -116,22 +119,25 @@ static enum status set_aside(struct checkpoint *cp, enum leftover kind, const ch
             continue;
         raw->taken = true;
         if (n++ < NAMED && kind == LEFTOVER_HARMLESS)
-            names = arena_printf(&cp->arena, "%s%s%s", names, *names ? ", " : ": ", raw->t->name);
+            names = arena_printf(&cp->arena, "%s%s%s", names, *names ? ", " : ": ",
+                                 raw->t->name);
     }
     if (!names)
         return fail(err, ERR_NOMEM, "no memory for a sentence");
     if (n == 0)
         return OK;
-    return catalogue_note(cp, err, "%zu tensor%s %s%s%s", n, n == 1 ? "" : "s", why, names,
-                          n > NAMED && *names ? ", ..." : "");
+    return catalogue_note(cp, err, "%zu tensor%s %s%s%s", n, n == 1 ? "" : "s", why,
+                          names, n > NAMED && *names ? ", ..." : "");
 }
 
 static enum status leftovers_claim(struct checkpoint *cp, struct error *err)
 {
-    const enum status st = set_aside(cp, LEFTOVER_HARMLESS, "ignored: they change nothing", err);
+    const enum status st =
+        set_aside(cp, LEFTOVER_HARMLESS, "ignored: they change nothing", err);
 
-    return st != OK ? st : set_aside(cp, LEFTOVER_TOWER, "of the vision and audio parts left out",
-                                     err);
+    return st != OK ? st
+                    : set_aside(cp, LEFTOVER_TOWER,
+                                "of the vision and audio parts left out", err);
 }
 
 static enum status (*const steps[])(struct checkpoint *cp, struct error *err) = {
@@ -145,8 +151,8 @@ static int by_order(const void *a, const void *b)
     return ((*x)->order > (*y)->order) - ((*x)->order < (*y)->order);
 }
 
-enum status checkpoint_open(const char *path, const struct convert_lora *loras, size_t n_loras,
-                            struct checkpoint **out, struct error *err)
+enum status checkpoint_open(const char *path, const struct convert_lora *loras,
+                            size_t n_loras, struct checkpoint **out, struct error *err)
 {
     struct checkpoint *cp = calloc(1, sizeof(*cp));
     enum status st = OK;

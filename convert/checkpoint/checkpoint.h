@@ -40,8 +40,8 @@ struct provider {
 
     /* Read them to `raw` (any alignment). ERR_IO, ERR_CORRUPT; the sentence names file and
      * tensor. */
-    enum status (*fetch)(const struct source_tensor *t, uint64_t first, uint64_t n, void *raw,
-                         struct error *err);
+    enum status (*fetch)(const struct source_tensor *t, uint64_t first, uint64_t n,
+                         void *raw, struct error *err);
 
     /* Write rows [from, from + n) of the tensor, which lie in `in`, as f32 to x. */
     void (*decode)(const struct source_tensor *t, const struct fetched *in, uint64_t from,
@@ -57,18 +57,19 @@ struct provider {
 struct source_tensor {
     const char *name;  /* canonical */
     const char *found; /* as the (first) file names it, for sentences */
-    const char *type;  /* of the stored numbers, for people: "BF16", "int4 g32", "BF16 + LoRA" */
+    const char
+        *type; /* of the stored numbers, for people: "BF16", "int4 g32", "BF16 + LoRA" */
     const char *transform; /* "copy", "stack 128 experts", ... */
-    int n_dims;        /* 0 is a scalar */
+    int n_dims;            /* 0 is a scalar */
     uint64_t dims[TENSOR_MAX_DIMS];
     /* The smallest type that holds every value exactly: F32, F16, BF16, or a block type where the
      * stored codes and scales fit it as they are. */
     enum block_type exact;
-    uint64_t order;    /* place in the source: output follows it */
-    uint64_t n_bytes;  /* stored bytes behind it */
-    bool is_part;      /* of another source tensor: not in the catalogue itself */
+    uint64_t order;   /* place in the source: output follows it */
+    uint64_t n_bytes; /* stored bytes behind it */
+    bool is_part;     /* of another source tensor: not in the catalogue itself */
     const struct provider *provider;
-    const void *self;  /* the provider's own */
+    const void *self; /* the provider's own */
 };
 
 /* The tensor as a matrix: the last dimension, and the product of the others. */
@@ -76,13 +77,14 @@ uint64_t source_cols(const struct source_tensor *t);
 uint64_t source_rows(const struct source_tensor *t);
 
 /* Fetch and decode n rows in one go: for small tensors. x holds n * cols floats. */
-MUST_CHECK enum status source_read(const struct source_tensor *t, uint64_t first, uint64_t n,
-                                   float *x, struct error *err);
+MUST_CHECK enum status source_read(const struct source_tensor *t, uint64_t first,
+                                   uint64_t n, float *x, struct error *err);
 
 /* True in *same when both decode to the same bits. Reads at most both, in slabs, until they
  * differ. */
-MUST_CHECK enum status source_equal(const struct source_tensor *a, const struct source_tensor *b,
-                                    bool *same, struct error *err);
+MUST_CHECK enum status source_equal(const struct source_tensor *a,
+                                    const struct source_tensor *b, bool *same,
+                                    struct error *err);
 
 struct checkpoint;
 
@@ -100,8 +102,10 @@ const char *checkpoint_layout(const struct checkpoint *cp);   /* "2 shards, BF16
 uint64_t checkpoint_bytes(const struct checkpoint *cp);       /* of all weights files */
 
 size_t checkpoint_count(const struct checkpoint *cp);
-const struct source_tensor *checkpoint_at(const struct checkpoint *cp, size_t i); /* by order */
-const struct source_tensor *checkpoint_find(const struct checkpoint *cp, const char *name);
+const struct source_tensor *checkpoint_at(const struct checkpoint *cp,
+                                          size_t i); /* by order */
+const struct source_tensor *checkpoint_find(const struct checkpoint *cp,
+                                            const char *name);
 
 size_t checkpoint_notes(const struct checkpoint *cp);
 const char *checkpoint_note(const struct checkpoint *cp, size_t i);

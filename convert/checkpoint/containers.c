@@ -22,8 +22,9 @@ static enum status check_unique(const struct checkpoint *cp, struct error *err)
 {
     for (size_t i = 1; i < cp->n_raws; i++)
         if (strcmp(cp->raws[i - 1].name, cp->raws[i].name) == 0)
-            return fail(err, ERR_CORRUPT, "%s: %s and %s are the same tensor (%s)", cp->path,
-                        cp->raws[i - 1].t->name, cp->raws[i].t->name, cp->raws[i].name);
+            return fail(err, ERR_CORRUPT, "%s: %s and %s are the same tensor (%s)",
+                        cp->path, cp->raws[i - 1].t->name, cp->raws[i].t->name,
+                        cp->raws[i].name);
     return OK;
 }
 
@@ -129,7 +130,8 @@ size_t checkpoint_n_files(const struct checkpoint *cp)
 
 const struct file *checkpoint_file(const struct checkpoint *cp, size_t i)
 {
-    return cp->shards ? shards_file(cp->shards, (int)i) : archive_file(cp->archive, (int)i);
+    return cp->shards ? shards_file(cp->shards, (int)i)
+                      : archive_file(cp->archive, (int)i);
 }
 
 /* A row is the last dimension. */
@@ -147,5 +149,6 @@ enum status raw_read(const struct raw_tensor *raw, uint64_t first, uint64_t n, v
 
     if (raw->archive)
         return archive_read_rows(raw->archive, (size_t)raw->order, first, n, dst, err);
-    return file_read(raw->file, raw->t->offset + first * bytes, dst, (size_t)(n * bytes), err);
+    return file_read(raw->file, raw->t->offset + first * bytes, dst, (size_t)(n * bytes),
+                     err);
 }

@@ -23,12 +23,14 @@ static const char *expert_rest(const char *name, uint64_t *layer)
     if (*name < '0' || *name > '9')
         return NULL;
     *layer = strtoull(name, &end, 10);
-    return strncmp(end, middle, sizeof(middle) - 1) == 0 ? end + sizeof(middle) - 1 : NULL;
+    return strncmp(end, middle, sizeof(middle) - 1) == 0 ? end + sizeof(middle) - 1
+                                                         : NULL;
 }
 
 enum { GATE, UP, DOWN, N_PROJECTIONS };
 
-static const char *const projections[N_PROJECTIONS] = {"gate_proj", "up_proj", "down_proj"};
+static const char *const projections[N_PROJECTIONS] = {"gate_proj", "up_proj",
+                                                       "down_proj"};
 
 /* One layer's parts: part p of expert e is rows [first, first + n) of some tensor. */
 struct layer_parts {
@@ -38,8 +40,9 @@ struct layer_parts {
 };
 
 /* Every expert of a projection must have the shape of the first. */
-static enum status same_shape(struct layer_parts *parts, int p, const struct source_tensor *t,
-                              uint64_t out, struct error *err)
+static enum status same_shape(struct layer_parts *parts, int p,
+                              const struct source_tensor *t, uint64_t out,
+                              struct error *err)
 {
     uint64_t *dims = parts->dims[p];
 
@@ -64,10 +67,11 @@ static enum status find_separate(struct checkpoint *cp, struct layer_parts *part
              parts->layer, e, projections[p]);
     struct source_tensor *t = catalogue_find(cp, name);
     if (!t)
-        return fail(err, ERR_SHAPE, "%s: %s is missing (num_experts is %" PRIu64 ")", cp->path,
-                    name, parts->n_experts);
+        return fail(err, ERR_SHAPE, "%s: %s is missing (num_experts is %" PRIu64 ")",
+                    cp->path, name, parts->n_experts);
     if (t->n_dims != 2)
-        return fail(err, ERR_SHAPE, "%s: %d dimensions (2 expected)", t->found, t->n_dims);
+        return fail(err, ERR_SHAPE, "%s: %d dimensions (2 expected)", t->found,
+                    t->n_dims);
     parts->of[p][e] = (struct row_part){t, 0, source_rows(t)};
     t->is_part = true;
     return same_shape(parts, p, t, source_rows(t), err);
@@ -85,8 +89,9 @@ static enum status find_switched(struct checkpoint *cp, struct layer_parts *part
     if (!t)
         return fail(err, ERR_SHAPE, "%s: %s is missing", cp->path, name);
     if (t->n_dims != 3 || t->dims[0] != parts->n_experts)
-        return fail(err, ERR_SHAPE, "%s: %d dimensions of %" PRIu64
-                    " experts (3 and num_experts %" PRIu64 " expected)",
+        return fail(err, ERR_SHAPE,
+                    "%s: %d dimensions of %" PRIu64 " experts (3 and num_experts %" PRIu64
+                    " expected)",
                     t->found, t->n_dims, t->n_dims ? t->dims[0] : 0, parts->n_experts);
 
     t->is_part = true;
@@ -104,8 +109,8 @@ static enum status add_stack(struct checkpoint *cp, const struct layer_parts *pa
 
     snprintf(name, sizeof(name), "layers.%" PRIu64 ".experts.%s", parts->layer, suffix);
     if (catalogue_find(cp, name))
-        return fail(err, ERR_CORRUPT, "%s: %s is there fused and as separate experts", cp->path,
-                    name);
+        return fail(err, ERR_CORRUPT, "%s: %s is there fused and as separate experts",
+                    cp->path, name);
 
     struct source_tensor *t = catalogue_add(cp, name);
     if (!t || !stack_source(t, rows, n, &cp->arena))
@@ -138,8 +143,8 @@ static enum status add_layer(struct checkpoint *cp, const struct layer_parts *pa
     }
     const enum status st = add_stack(cp, parts, "gate_up_proj", both, 2 * n, fused, err);
     return st != OK ? st
-                    : add_stack(cp, parts, "down_proj", parts->of[DOWN], n, parts->dims[DOWN],
-                                err);
+                    : add_stack(cp, parts, "down_proj", parts->of[DOWN], n,
+                                parts->dims[DOWN], err);
 }
 
 static enum status stack_layer(struct checkpoint *cp, uint64_t layer, uint64_t n_experts,
@@ -183,8 +188,8 @@ enum status experts_claim(struct checkpoint *cp, struct error *err)
         if (strncmp(rest, "switch_glu.", strlen("switch_glu.")) == 0)
             st = stack_layer(cp, layer, n_experts, true, err);
         else if (*rest >= '0' && *rest <= '9' && strtoull(rest, NULL, 10) >= n_experts)
-            st = fail(err, ERR_SHAPE, "%s: %s: num_experts is %" PRIu64, cp->path, t->found,
-                      n_experts);
+            st = fail(err, ERR_SHAPE, "%s: %s: num_experts is %" PRIu64, cp->path,
+                      t->found, n_experts);
         else if (*rest >= '0' && *rest <= '9')
             st = stack_layer(cp, layer, n_experts, false, err);
     }

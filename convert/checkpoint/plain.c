@@ -19,8 +19,8 @@ static enum status plain_fetch(const struct source_tensor *t, uint64_t first, ui
     return st == OK ? OK : fail_at(err, t->found);
 }
 
-static void plain_decode(const struct source_tensor *t, const struct fetched *in, uint64_t from,
-                         uint64_t n, float *x)
+static void plain_decode(const struct source_tensor *t, const struct fetched *in,
+                         uint64_t from, uint64_t n, float *x)
 {
     const struct raw_tensor *raw = t->self;
     const uint8_t *bytes = in->raw;
@@ -53,7 +53,8 @@ enum status plain_source(struct checkpoint *cp, struct source_tensor *t,
 {
     (void)cp;
     if (!dtype_is_float(raw->t->dtype) || dtype_bits(raw->t->dtype) % 8 != 0)
-        return fail(err, ERR_UNSUPPORTED, "%s: %s: %s numbers (floating-point weights expected)",
+        return fail(err, ERR_UNSUPPORTED,
+                    "%s: %s: %s numbers (floating-point weights expected)",
                     file_path(raw->file), raw->t->name, dtype_name(raw->t->dtype));
 
     t->found = raw->t->name;

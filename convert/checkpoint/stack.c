@@ -80,11 +80,12 @@ static enum status stack_fetch(const struct source_tensor *t, uint64_t first, ui
 }
 
 /* Rows [from, from + n) of the stack to `out`, as f32 or (blocks) as t->exact. */
-static void stack_rows(const struct source_tensor *t, const struct fetched *in, uint64_t from,
-                       uint64_t n, bool blocks, uint8_t *out)
+static void stack_rows(const struct source_tensor *t, const struct fetched *in,
+                       uint64_t from, uint64_t n, bool blocks, uint8_t *out)
 {
     struct walk walk = walk_begin(t, in->first, in->n);
-    const size_t row_bytes = block_row_bytes(blocks ? t->exact : TYPE_F32, source_cols(t));
+    const size_t row_bytes =
+        block_row_bytes(blocks ? t->exact : TYPE_F32, source_cols(t));
     const uint8_t *raw = in->raw;
     uint64_t row = in->first; /* of the stack, where this overlap begins */
     struct overlap o;
@@ -107,14 +108,14 @@ static void stack_rows(const struct source_tensor *t, const struct fetched *in, 
     }
 }
 
-static void stack_decode(const struct source_tensor *t, const struct fetched *in, uint64_t from,
-                         uint64_t n, float *x)
+static void stack_decode(const struct source_tensor *t, const struct fetched *in,
+                         uint64_t from, uint64_t n, float *x)
 {
     stack_rows(t, in, from, n, false, (uint8_t *)x);
 }
 
-static void stack_repack(const struct source_tensor *t, const struct fetched *in, uint64_t from,
-                         uint64_t n, void *blocks)
+static void stack_repack(const struct source_tensor *t, const struct fetched *in,
+                         uint64_t from, uint64_t n, void *blocks)
 {
     stack_rows(t, in, from, n, true, blocks);
 }

@@ -33,8 +33,8 @@ static enum status refuse(const json_t *value, const char *key, const char *expe
     return st;
 }
 
-enum status field_u32(const json_t *config, const char *key, int64_t absent, uint32_t *out,
-                      struct error *err)
+enum status field_u32(const json_t *config, const char *key, int64_t absent,
+                      uint32_t *out, struct error *err)
 {
     const json_t *value = field_find(config, key);
 

@@ -19,10 +19,10 @@ MUST_CHECK enum status field_u32(const json_t *config, const char *key, int64_t 
                                  uint32_t *out, struct error *err);
 
 /* A finite number. Absent: `absent`. */
-MUST_CHECK enum status field_f32(const json_t *config, const char *key, double absent, float *out,
-                                 struct error *err);
+MUST_CHECK enum status field_f32(const json_t *config, const char *key, double absent,
+                                 float *out, struct error *err);
 
-MUST_CHECK enum status field_bool(const json_t *config, const char *key, bool absent, bool *out,
-                                  struct error *err);
+MUST_CHECK enum status field_bool(const json_t *config, const char *key, bool absent,
+                                  bool *out, struct error *err);
 
 #endif

@@ -2,7 +2,7 @@
  * gemma.h - the family: config.json to hyper-parameters, tensor names, metadata
  *
  * A member is one struct gemma_family: which model_type it answers to, a reader of its config, a
- * table of its tensors, and a writer of its architecture's keys. families[] in family.c lists them;
+ * table of its tensors, and a writer of its architecture's keys. families[] in gemma.c lists them;
  * adding a member is one file with those four things.
  *
  * Sources: config and tensor names of the released checkpoints as the transformers library reads
@@ -19,8 +19,8 @@ struct gemma_family;
 /* What one layer is like. */
 struct gemma_layer {
     bool is_sliding;
-    bool shares_kv;  /* uses an earlier layer's keys and values */
-    bool v_is_k;     /* no value projection: values are the keys */
+    bool shares_kv; /* uses an earlier layer's keys and values */
+    bool v_is_k;    /* no value projection: values are the keys */
     uint32_t n_ff, n_kv, head_dim;
 };
 
@@ -32,10 +32,10 @@ struct gemma_config {
     uint32_t head_dim, head_dim_full, n_kv, n_kv_full;
     uint32_t n_ff;
     uint32_t n_experts, n_experts_used, n_ff_expert; /* 0 without */
-    bool is_double_wide;   /* MLP of layers that share keys and values: 2 * n_ff */
-    bool has_full_kv;      /* full layers have a number of KV heads of their own */
-    bool has_towers;       /* vision_config or audio_config is there */
-    float softcap;         /* of the logits; 0 without */
+    bool is_double_wide; /* MLP of layers that share keys and values: 2 * n_ff */
+    bool has_full_kv;    /* full layers have a number of KV heads of their own */
+    bool has_towers;     /* vision_config or audio_config is there */
+    float softcap;       /* of the logits; 0 without */
     float rms_eps, rope_base, rope_base_swa, rotary_share;
     struct gemma_layer *layers; /* n_layers, from the arena */
 };
@@ -49,11 +49,11 @@ enum gemma_dim {
     DIM_EMBD,
     DIM_VOCAB,
     DIM_VOCAB_PLE,
-    DIM_PLE,        /* a layer's slice */
-    DIM_PLE_ALL,    /* all layers' */
-    DIM_Q,          /* query heads x head size of the layer */
-    DIM_KV,         /* KV heads x head size of the layer */
-    DIM_HEAD,       /* head size of the layer */
+    DIM_PLE,     /* a layer's slice */
+    DIM_PLE_ALL, /* all layers' */
+    DIM_Q,       /* query heads x head size of the layer */
+    DIM_KV,      /* KV heads x head size of the layer */
+    DIM_HEAD,    /* head size of the layer */
     DIM_FF,
     DIM_EXPERTS,
     DIM_FF_EXPERT,
@@ -65,9 +65,9 @@ enum gemma_when {
     WHEN_ALWAYS,
     WHEN_PLE,
     WHEN_MOE,
-    WHEN_OWN_KV,  /* the layer has keys of its own; otherwise the tensor is dead */
-    WHEN_OWN_V,   /* ... and values of its own */
-    WHEN_UNTIED,  /* optional: a head of its own */
+    WHEN_OWN_KV, /* the layer has keys of its own; otherwise the tensor is dead */
+    WHEN_OWN_V,  /* ... and values of its own */
+    WHEN_UNTIED, /* optional: a head of its own */
 };
 
 enum { GEMMA_MAX_DIMS = 3 };
@@ -85,8 +85,8 @@ struct gemma_family {
     const char *const *model_types; /* NULL behind the last */
     const struct gemma_tensor *tensors;
     size_t n_tensors;
-    enum status (*read)(const json_t *config, struct arena *arena, struct gemma_config *out,
-                        struct error *err);
+    enum status (*read)(const json_t *config, struct arena *arena,
+                        struct gemma_config *out, struct error *err);
     /* Keys of the architecture, general.file_type among them. */
     enum status (*describe)(const struct gemma_config *config, uint32_t file_type,
                             struct gguf_meta *meta, struct error *err);
@@ -123,11 +123,12 @@ const char *gemma_name(struct arena *arena, const char *pattern, int layer);
 
 /* What the converter derives general.name and its like from. */
 struct gemma_identity {
-    const char *folder;            /* the checkpoint's, its last element is a name */
-    const char *name_or_path;      /* config.json's _name_or_path, or NULL */
-    const json_t *generation;      /* generation_config.json, or NULL */
-    uint64_t n_params;             /* elements of all tensors */
-    uint64_t n_shared, n_expert;   /* outside expert tensors; in one expert of each of them */
+    const char *folder;       /* the checkpoint's, its last element is a name */
+    const char *name_or_path; /* config.json's _name_or_path, or NULL */
+    const json_t *generation; /* generation_config.json, or NULL */
+    uint64_t n_params;        /* elements of all tensors */
+    uint64_t n_shared,
+        n_expert; /* outside expert tensors; in one expert of each of them */
     uint64_t n_experts;
 };
 

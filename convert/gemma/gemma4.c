@@ -6,88 +6,71 @@
 
 #include <stdio.h>
 
+/* clang-format off: a tensor a row */
 static const struct gemma_tensor tensors[] = {
     {"embed_tokens.weight", "token_embd.weight", WHEN_ALWAYS, {DIM_VOCAB, DIM_EMBD}},
     {"lm_head.weight", "output.weight", WHEN_UNTIED, {DIM_VOCAB, DIM_EMBD}},
     {"norm.weight", "output_norm.weight", WHEN_ALWAYS, {DIM_EMBD}},
     {"embed_tokens_per_layer.weight",
-     "per_layer_token_embd.weight",
-     WHEN_PLE,
-     {DIM_VOCAB_PLE, DIM_PLE_ALL}},
+     "per_layer_token_embd.weight", WHEN_PLE, {DIM_VOCAB_PLE, DIM_PLE_ALL}},
     {"per_layer_model_projection.weight",
-     "per_layer_model_proj.weight",
-     WHEN_PLE,
-     {DIM_PLE_ALL, DIM_EMBD}},
-    {"per_layer_projection_norm.weight", "per_layer_proj_norm.weight", WHEN_PLE, {DIM_PLE}},
+     "per_layer_model_proj.weight", WHEN_PLE, {DIM_PLE_ALL, DIM_EMBD}},
+    {"per_layer_projection_norm.weight",
+     "per_layer_proj_norm.weight", WHEN_PLE, {DIM_PLE}},
 
-    {"layers.*.input_layernorm.weight", "blk.*.attn_norm.weight", WHEN_ALWAYS, {DIM_EMBD}},
-    {"layers.*.self_attn.q_proj.weight", "blk.*.attn_q.weight", WHEN_ALWAYS, {DIM_Q, DIM_EMBD}},
-    {"layers.*.self_attn.k_proj.weight", "blk.*.attn_k.weight", WHEN_OWN_KV, {DIM_KV, DIM_EMBD}},
-    {"layers.*.self_attn.v_proj.weight", "blk.*.attn_v.weight", WHEN_OWN_V, {DIM_KV, DIM_EMBD}},
+    {"layers.*.input_layernorm.weight",
+     "blk.*.attn_norm.weight", WHEN_ALWAYS, {DIM_EMBD}},
+    {"layers.*.self_attn.q_proj.weight",
+     "blk.*.attn_q.weight", WHEN_ALWAYS, {DIM_Q, DIM_EMBD}},
+    {"layers.*.self_attn.k_proj.weight",
+     "blk.*.attn_k.weight", WHEN_OWN_KV, {DIM_KV, DIM_EMBD}},
+    {"layers.*.self_attn.v_proj.weight",
+     "blk.*.attn_v.weight", WHEN_OWN_V, {DIM_KV, DIM_EMBD}},
     {"layers.*.self_attn.o_proj.weight",
-     "blk.*.attn_output.weight",
-     WHEN_ALWAYS,
-     {DIM_EMBD, DIM_Q}},
-    {"layers.*.self_attn.q_norm.weight", "blk.*.attn_q_norm.weight", WHEN_ALWAYS, {DIM_HEAD}},
-    {"layers.*.self_attn.k_norm.weight", "blk.*.attn_k_norm.weight", WHEN_OWN_KV, {DIM_HEAD}},
+     "blk.*.attn_output.weight", WHEN_ALWAYS, {DIM_EMBD, DIM_Q}},
+    {"layers.*.self_attn.q_norm.weight",
+     "blk.*.attn_q_norm.weight", WHEN_ALWAYS, {DIM_HEAD}},
+    {"layers.*.self_attn.k_norm.weight",
+     "blk.*.attn_k_norm.weight", WHEN_OWN_KV, {DIM_HEAD}},
     {"layers.*.post_attention_layernorm.weight",
-     "blk.*.post_attention_norm.weight",
-     WHEN_ALWAYS,
-     {DIM_EMBD}},
+     "blk.*.post_attention_norm.weight", WHEN_ALWAYS, {DIM_EMBD}},
 
     {"layers.*.pre_feedforward_layernorm.weight",
-     "blk.*.ffn_norm.weight",
-     WHEN_ALWAYS,
-     {DIM_EMBD}},
-    {"layers.*.mlp.gate_proj.weight", "blk.*.ffn_gate.weight", WHEN_ALWAYS, {DIM_FF, DIM_EMBD}},
-    {"layers.*.mlp.up_proj.weight", "blk.*.ffn_up.weight", WHEN_ALWAYS, {DIM_FF, DIM_EMBD}},
-    {"layers.*.mlp.down_proj.weight", "blk.*.ffn_down.weight", WHEN_ALWAYS, {DIM_EMBD, DIM_FF}},
+     "blk.*.ffn_norm.weight", WHEN_ALWAYS, {DIM_EMBD}},
+    {"layers.*.mlp.gate_proj.weight",
+     "blk.*.ffn_gate.weight", WHEN_ALWAYS, {DIM_FF, DIM_EMBD}},
+    {"layers.*.mlp.up_proj.weight",
+     "blk.*.ffn_up.weight", WHEN_ALWAYS, {DIM_FF, DIM_EMBD}},
+    {"layers.*.mlp.down_proj.weight",
+     "blk.*.ffn_down.weight", WHEN_ALWAYS, {DIM_EMBD, DIM_FF}},
     {"layers.*.post_feedforward_layernorm.weight",
-     "blk.*.post_ffw_norm.weight",
-     WHEN_ALWAYS,
-     {DIM_EMBD}},
+     "blk.*.post_ffw_norm.weight", WHEN_ALWAYS, {DIM_EMBD}},
     {"layers.*.layer_scalar", "blk.*.layer_output_scale.weight", WHEN_ALWAYS, {DIM_ONE}},
 
     {"layers.*.per_layer_input_gate.weight",
-     "blk.*.inp_gate.weight",
-     WHEN_PLE,
-     {DIM_PLE, DIM_EMBD}},
-    {"layers.*.per_layer_projection.weight", "blk.*.proj.weight", WHEN_PLE, {DIM_EMBD, DIM_PLE}},
+     "blk.*.inp_gate.weight", WHEN_PLE, {DIM_PLE, DIM_EMBD}},
+    {"layers.*.per_layer_projection.weight",
+     "blk.*.proj.weight", WHEN_PLE, {DIM_EMBD, DIM_PLE}},
     {"layers.*.post_per_layer_input_norm.weight",
-     "blk.*.post_norm.weight",
-     WHEN_PLE,
-     {DIM_EMBD}},
+     "blk.*.post_norm.weight", WHEN_PLE, {DIM_EMBD}},
 
     {"layers.*.router.proj.weight",
-     "blk.*.ffn_gate_inp.weight",
-     WHEN_MOE,
-     {DIM_EXPERTS, DIM_EMBD}},
+     "blk.*.ffn_gate_inp.weight", WHEN_MOE, {DIM_EXPERTS, DIM_EMBD}},
     {"layers.*.router.scale", "blk.*.ffn_gate_inp.scale", WHEN_MOE, {DIM_EMBD}},
     {"layers.*.router.per_expert_scale",
-     "blk.*.ffn_down_exps.scale",
-     WHEN_MOE,
-     {DIM_EXPERTS}},
+     "blk.*.ffn_down_exps.scale", WHEN_MOE, {DIM_EXPERTS}},
     {"layers.*.experts.gate_up_proj",
-     "blk.*.ffn_gate_up_exps.weight",
-     WHEN_MOE,
-     {DIM_EXPERTS, DIM_FF_EXPERT_2, DIM_EMBD}},
+     "blk.*.ffn_gate_up_exps.weight", WHEN_MOE, {DIM_EXPERTS, DIM_FF_EXPERT_2, DIM_EMBD}},
     {"layers.*.experts.down_proj",
-     "blk.*.ffn_down_exps.weight",
-     WHEN_MOE,
-     {DIM_EXPERTS, DIM_EMBD, DIM_FF_EXPERT}},
+     "blk.*.ffn_down_exps.weight", WHEN_MOE, {DIM_EXPERTS, DIM_EMBD, DIM_FF_EXPERT}},
     {"layers.*.pre_feedforward_layernorm_2.weight",
-     "blk.*.pre_ffw_norm_2.weight",
-     WHEN_MOE,
-     {DIM_EMBD}},
+     "blk.*.pre_ffw_norm_2.weight", WHEN_MOE, {DIM_EMBD}},
     {"layers.*.post_feedforward_layernorm_1.weight",
-     "blk.*.post_ffw_norm_1.weight",
-     WHEN_MOE,
-     {DIM_EMBD}},
+     "blk.*.post_ffw_norm_1.weight", WHEN_MOE, {DIM_EMBD}},
     {"layers.*.post_feedforward_layernorm_2.weight",
-     "blk.*.post_ffw_norm_2.weight",
-     WHEN_MOE,
-     {DIM_EMBD}},
+     "blk.*.post_ffw_norm_2.weight", WHEN_MOE, {DIM_EMBD}},
 };
+/* clang-format on */
 
 /* One row a key: u32 and f32 scalars in the converter's order. */
 struct key_row {
@@ -107,8 +90,9 @@ static enum status set_rows(struct gguf_meta *meta, const struct key_row *rows, 
         if (rows[i].left_out)
             continue;
         snprintf(key, sizeof(key), "gemma4.%s", rows[i].key);
-        st = rows[i].type == GGUF_F32 ? gguf_set_f32(meta, key, (float)rows[i].value, err)
-                                      : gguf_set_u32(meta, key, (uint32_t)rows[i].value, err);
+        st = rows[i].type == GGUF_F32
+                 ? gguf_set_f32(meta, key, (float)rows[i].value, err)
+                 : gguf_set_u32(meta, key, (uint32_t)rows[i].value, err);
     }
     return st;
 }
@@ -127,13 +111,14 @@ static enum status set_layer_arrays(const struct gemma_config *c, struct gguf_me
         sliding[i] = c->layers[i].is_sliding;
     }
     if (c->is_double_wide)
-        st = gguf_set_array(meta, "gemma4.feed_forward_length", GGUF_I32, ff, c->n_layers, err);
-    if (st == OK && c->has_full_kv)
-        st = gguf_set_array(meta, "gemma4.attention.head_count_kv", GGUF_I32, kv, c->n_layers,
+        st = gguf_set_array(meta, "gemma4.feed_forward_length", GGUF_I32, ff, c->n_layers,
                             err);
-    if (st == OK)
-        st = gguf_set_array(meta, "gemma4.attention.sliding_window_pattern", GGUF_BOOL, sliding,
+    if (st == OK && c->has_full_kv)
+        st = gguf_set_array(meta, "gemma4.attention.head_count_kv", GGUF_I32, kv,
                             c->n_layers, err);
+    if (st == OK)
+        st = gguf_set_array(meta, "gemma4.attention.sliding_window_pattern", GGUF_BOOL,
+                            sliding, c->n_layers, err);
     return st;
 }
 

@@ -13,7 +13,8 @@
 static enum status refuse_other(const json_t *config, struct error *err)
 {
     const char *act = json_string_value(field_find(config, "hidden_activation"));
-    const char *both = json_string_value(field_find(config, "use_bidirectional_attention"));
+    const char *both =
+        json_string_value(field_find(config, "use_bidirectional_attention"));
     bool has_bias = false;
     const enum status st = field_bool(config, "attention_bias", false, &has_bias, err);
 
@@ -22,11 +23,14 @@ static enum status refuse_other(const json_t *config, struct error *err)
     if (has_bias)
         return fail(err, ERR_UNSUPPORTED, "attention_bias true is not supported");
     if (act && strcmp(act, "gelu_pytorch_tanh") != 0)
-        return fail(err, ERR_UNSUPPORTED,
-                    "hidden_activation \"%s\" is not supported (gelu_pytorch_tanh expected)", act);
+        return fail(
+            err, ERR_UNSUPPORTED,
+            "hidden_activation \"%s\" is not supported (gelu_pytorch_tanh expected)",
+            act);
     if (both && strcmp(both, "all") == 0)
-        return fail(err, ERR_UNSUPPORTED,
-                    "use_bidirectional_attention \"all\" is not supported: no causal model");
+        return fail(
+            err, ERR_UNSUPPORTED,
+            "use_bidirectional_attention \"all\" is not supported: no causal model");
     return OK;
 }
 
@@ -35,7 +39,8 @@ static bool is_unified(const char *model_type)
     return strncmp(model_type, "gemma4_unified", strlen("gemma4_unified")) == 0;
 }
 
-static enum status read_sizes(const json_t *config, struct gemma_config *out, struct error *err)
+static enum status read_sizes(const json_t *config, struct gemma_config *out,
+                              struct error *err)
 {
     const bool unified = is_unified(out->model_type);
     const struct {
@@ -70,28 +75,30 @@ static enum status read_sizes(const json_t *config, struct gemma_config *out, st
         return st;
 
     if (out->n_layers == 0 || out->n_layers > GEMMA4_MAX_LAYERS)
-        return fail(err, ERR_CORRUPT, "num_hidden_layers is %u (1 to %d expected)", out->n_layers,
-                    GEMMA4_MAX_LAYERS);
+        return fail(err, ERR_CORRUPT, "num_hidden_layers is %u (1 to %d expected)",
+                    out->n_layers, GEMMA4_MAX_LAYERS);
     if (out->n_embd == 0 || out->n_heads == 0 || out->n_kv == 0 || out->head_dim == 0 ||
         out->n_ff == 0 || out->n_vocab == 0)
-        return fail(err, ERR_CORRUPT, "a size is 0 (hidden_size, intermediate_size, vocab_size, "
-                                      "head_dim or a number of heads)");
+        return fail(err, ERR_CORRUPT,
+                    "a size is 0 (hidden_size, intermediate_size, vocab_size, "
+                    "head_dim or a number of heads)");
     if (out->n_kv_shared >= out->n_layers)
-        return fail(err, ERR_CORRUPT, "num_kv_shared_layers is %u of %u layers", out->n_kv_shared,
-                    out->n_layers);
+        return fail(err, ERR_CORRUPT, "num_kv_shared_layers is %u of %u layers",
+                    out->n_kv_shared, out->n_layers);
     return OK;
 }
 
-static enum status read_experts(const json_t *config, struct gemma_config *out, struct error *err)
+static enum status read_experts(const json_t *config, struct gemma_config *out,
+                                struct error *err)
 {
     const char *width = field_find(config, "expert_intermediate_size") &&
                                 !field_find(config, "moe_intermediate_size")
                             ? "expert_intermediate_size"
                             : "moe_intermediate_size";
-    const char *count = field_find(config, "num_local_experts") ? "num_local_experts"
-                                                                 : "num_experts";
+    const char *count =
+        field_find(config, "num_local_experts") ? "num_local_experts" : "num_experts";
     const char *used = field_find(config, "num_experts_per_tok") ? "num_experts_per_tok"
-                                                                  : "top_k_experts";
+                                                                 : "top_k_experts";
     bool has_experts = false;
     enum status st = field_bool(config, "enable_moe_block", false, &has_experts, err);
 
@@ -104,15 +111,17 @@ static enum status read_experts(const json_t *config, struct gemma_config *out, 
         st = field_u32(config, width, FIELD_REQUIRED, &out->n_ff_expert, err);
     if (st != OK)
         return st;
-    if (out->n_experts == 0 || out->n_experts > GEMMA4_MAX_EXPERTS || out->n_experts_used == 0 ||
-        out->n_experts_used > out->n_experts || out->n_ff_expert == 0)
+    if (out->n_experts == 0 || out->n_experts > GEMMA4_MAX_EXPERTS ||
+        out->n_experts_used == 0 || out->n_experts_used > out->n_experts ||
+        out->n_ff_expert == 0)
         return fail(err, ERR_CORRUPT, "%u of %u experts of width %u: no such model",
                     out->n_experts_used, out->n_experts, out->n_ff_expert);
     return OK;
 }
 
-static enum status read_rope_of(const json_t *ropes, const char *kind, const char *type_wanted,
-                                float *base, const json_t **out, struct error *err)
+static enum status read_rope_of(const json_t *ropes, const char *kind,
+                                const char *type_wanted, float *base, const json_t **out,
+                                struct error *err)
 {
     const json_t *rope = json_object_get(ropes, kind);
     const char *type = json_string_value(json_object_get(rope, "rope_type"));
@@ -120,17 +129,20 @@ static enum status read_rope_of(const json_t *ropes, const char *kind, const cha
 
     *out = rope;
     if (type && strcmp(type, type_wanted) != 0)
-        return fail(err, ERR_UNSUPPORTED,
-                    "rope_parameters: rope_type \"%s\" of %s is not supported (%s expected)", type,
-                    kind, type_wanted);
+        return fail(
+            err, ERR_UNSUPPORTED,
+            "rope_parameters: rope_type \"%s\" of %s is not supported (%s expected)",
+            type, kind, type_wanted);
     if (theta && !json_is_number(theta))
-        return fail(err, ERR_CORRUPT, "rope_parameters: rope_theta of %s is not a number", kind);
+        return fail(err, ERR_CORRUPT, "rope_parameters: rope_theta of %s is not a number",
+                    kind);
     if (theta)
         *base = (float)json_number_value(theta);
     return OK;
 }
 
-static enum status read_rope(const json_t *config, struct gemma_config *out, struct error *err)
+static enum status read_rope(const json_t *config, struct gemma_config *out,
+                             struct error *err)
 {
     const json_t *ropes = field_find(config, "rope_parameters");
     const json_t *full = NULL, *local = NULL;
@@ -143,9 +155,11 @@ static enum status read_rope(const json_t *config, struct gemma_config *out, str
     if (st == OK)
         st = field_f32(config, "rope_local_base_freq", 1e4, &out->rope_base_swa, err);
     if (st == OK)
-        st = read_rope_of(ropes, "full_attention", "proportional", &out->rope_base, &full, err);
+        st = read_rope_of(ropes, "full_attention", "proportional", &out->rope_base, &full,
+                          err);
     if (st == OK)
-        st = read_rope_of(ropes, "sliding_attention", "default", &out->rope_base_swa, &local, err);
+        st = read_rope_of(ropes, "sliding_attention", "default", &out->rope_base_swa,
+                          &local, err);
     if (st != OK)
         return st;
 
@@ -166,21 +180,24 @@ static enum status read_layer_types(const json_t *config, struct gemma_config *o
     const json_t *types = field_find(config, "layer_types");
 
     if (types && json_array_size(types) != out->n_layers)
-        return fail(err, ERR_CORRUPT, "layer_types has %zu entries (num_hidden_layers is %u)",
+        return fail(err, ERR_CORRUPT,
+                    "layer_types has %zu entries (num_hidden_layers is %u)",
                     json_array_size(types), out->n_layers);
     for (uint32_t i = 0; i < out->n_layers; i++) {
         const char *type = types ? json_string_value(json_array_get(types, i)) : NULL;
 
         if (types && (!type || (strcmp(type, "sliding_attention") != 0 &&
                                 strcmp(type, "full_attention") != 0)))
-            return fail(err, ERR_UNSUPPORTED,
-                        "layer_types[%u]: \"%s\" (sliding_attention or full_attention expected)",
-                        i, type ? type : "not a string");
+            return fail(
+                err, ERR_UNSUPPORTED,
+                "layer_types[%u]: \"%s\" (sliding_attention or full_attention expected)",
+                i, type ? type : "not a string");
         out->layers[i].is_sliding = types ? type[0] == 's' : i % 6 != 5;
     }
     if (types && out->layers[out->n_layers - 1].is_sliding)
-        return fail(err, ERR_CORRUPT,
-                    "layer_types: the last layer is sliding_attention (full_attention expected)");
+        return fail(
+            err, ERR_CORRUPT,
+            "layer_types: the last layer is sliding_attention (full_attention expected)");
     out->layers[out->n_layers - 1].is_sliding = false;
     return OK;
 }
@@ -205,7 +222,8 @@ static enum status read_per_layer(const json_t *config, struct gemma_config *out
         if (!entry)
             continue;
         if (out->layers[i].is_sliding)
-            return fail(err, ERR_UNSUPPORTED, "per_layer_config has the sliding layer %u", i);
+            return fail(err, ERR_UNSUPPORTED, "per_layer_config has the sliding layer %u",
+                        i);
         enum status st = field_u32(entry, "head_dim", out->head_dim, &head_dim, err);
         if (st == OK)
             st = field_u32(entry, "num_key_value_heads", 0, &n_kv, err);
@@ -213,7 +231,8 @@ static enum status read_per_layer(const json_t *config, struct gemma_config *out
             return fail_at(err, "per_layer_config");
         if (!first && (head_dim != out->head_dim_full || n_kv != out->n_kv_full))
             return fail(err, ERR_UNSUPPORTED,
-                        "per_layer_config: full layers of different shapes (layer %u)", i);
+                        "per_layer_config: full layers of different shapes (layer %u)",
+                        i);
         out->head_dim_full = head_dim;
         out->n_kv_full = n_kv;
         first = false;
@@ -240,11 +259,12 @@ static enum status fill_layers(struct gemma_config *out, bool k_eq_v, struct err
         if (!l->shares_kv)
             has[l->is_sliding] = true;
         else if (!has[l->is_sliding])
-            return fail(err, ERR_CORRUPT,
-                        "num_kv_shared_layers is %u, but layer %u (%s) has no earlier layer of "
-                        "its kind to share with",
-                        out->n_kv_shared, i,
-                        l->is_sliding ? "sliding_attention" : "full_attention");
+            return fail(
+                err, ERR_CORRUPT,
+                "num_kv_shared_layers is %u, but layer %u (%s) has no earlier layer of "
+                "its kind to share with",
+                out->n_kv_shared, i,
+                l->is_sliding ? "sliding_attention" : "full_attention");
         if (l->head_dim == 0 || l->n_kv == 0 || out->n_heads % l->n_kv != 0)
             return fail(err, ERR_CORRUPT,
                         "layer %u: num_attention_heads %u is not a multiple of "
@@ -259,7 +279,8 @@ static enum status check_zeros(const json_t *config, const struct gemma_config *
                                struct error *err)
 {
     if (field_find(config, "final_logit_softcapping") && !(out->softcap > 0))
-        return fail(err, ERR_CORRUPT, "final_logit_softcapping is %g (above 0, or null for none)",
+        return fail(err, ERR_CORRUPT,
+                    "final_logit_softcapping is %g (above 0, or null for none)",
                     (double)out->softcap);
     if (out->window == 0)
         return fail(err, ERR_CORRUPT, "sliding_window is 0");
@@ -269,7 +290,7 @@ static enum status check_zeros(const json_t *config, const struct gemma_config *
 }
 
 enum status gemma4_read(const json_t *config, struct arena *arena,
-                               struct gemma_config *out, struct error *err)
+                        struct gemma_config *out, struct error *err)
 {
     bool k_eq_v = false;
     enum status st = refuse_other(config, err);
@@ -300,16 +321,18 @@ enum status gemma4_read(const json_t *config, struct arena *arena,
     if (st == OK)
         st = fill_layers(out, k_eq_v, err);
     if (st == OK && out->n_ple > 0 && out->n_vocab_ple < out->n_vocab)
-        return fail(err, ERR_SHAPE,
-                    "embed_tokens_per_layer.weight: vocab_size_per_layer_input is %u, fewer rows "
-                    "than vocab_size %u",
-                    out->n_vocab_ple, out->n_vocab);
+        return fail(
+            err, ERR_SHAPE,
+            "embed_tokens_per_layer.weight: vocab_size_per_layer_input is %u, fewer rows "
+            "than vocab_size %u",
+            out->n_vocab_ple, out->n_vocab);
     if (st == OK)
         st = check_zeros(config, out, err);
     out->has_towers = json_is_object(json_object_get(config, "vision_config")) ||
                       json_is_object(json_object_get(config, "audio_config"));
     if (st == OK && out->softcap == 0)
-        log_warn("final_logit_softcapping is not set: logits are not capped (released models "
-                 "have 30)");
+        log_warn(
+            "final_logit_softcapping is not set: logits are not capped (released models "
+            "have 30)");
     return st;
 }

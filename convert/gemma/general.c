@@ -46,9 +46,11 @@ static enum status describe_sampling(const json_t *generation, struct gguf_meta 
         if (!json_is_number(value))
             continue;
         if (!sampling[i].is_whole)
-            st = gguf_set_f32(meta, sampling[i].key, (float)json_number_value(value), err);
+            st =
+                gguf_set_f32(meta, sampling[i].key, (float)json_number_value(value), err);
         else if (json_is_integer(value) && llabs(json_integer_value(value)) <= INT32_MAX)
-            st = gguf_set_i32(meta, sampling[i].key, (int32_t)json_integer_value(value), err);
+            st = gguf_set_i32(meta, sampling[i].key, (int32_t)json_integer_value(value),
+                              err);
     }
     return st;
 }
@@ -60,7 +62,8 @@ static void keep_first(const char **to, const char *value)
         *to = value;
 }
 
-static bool read_name(struct arena *arena, const char *id, uint64_t n_params, struct keys *keys)
+static bool read_name(struct arena *arena, const char *id, uint64_t n_params,
+                      struct keys *keys)
 {
     struct idname name;
 
@@ -113,7 +116,8 @@ static const char *folder_name(struct arena *arena, const char *folder)
     return name;
 }
 
-static bool gather(struct arena *arena, const struct gemma_identity *id, struct keys *keys)
+static bool gather(struct arena *arena, const struct gemma_identity *id,
+                   struct keys *keys)
 {
     const char *folder = folder_name(arena, id->folder);
 
@@ -127,11 +131,13 @@ static bool gather(struct arena *arena, const struct gemma_identity *id, struct 
         return false;
     if (!keys->size_label)
         keys->size_label = idname_size_label(
-            arena, id->n_experts ? id->n_shared + id->n_expert : id->n_params, id->n_experts);
+            arena, id->n_experts ? id->n_shared + id->n_expert : id->n_params,
+            id->n_experts);
     return keys->size_label != NULL;
 }
 
-enum status gemma_describe_general(const char *architecture, const struct gemma_identity *identity,
+enum status gemma_describe_general(const char *architecture,
+                                   const struct gemma_identity *identity,
                                    struct gguf_meta *meta, struct error *err)
 {
     struct arena arena = {0};
@@ -149,9 +155,12 @@ enum status gemma_describe_general(const char *architecture, const struct gemma_
     const struct {
         const char *key, *text;
     } texts[] = {
-        {"general.name", keys.name},         {"general.version", keys.version},
-        {"general.organization", keys.organization}, {"general.finetune", keys.finetune},
-        {"general.basename", keys.basename}, {"general.size_label", keys.size_label},
+        {"general.name", keys.name},
+        {"general.version", keys.version},
+        {"general.organization", keys.organization},
+        {"general.finetune", keys.finetune},
+        {"general.basename", keys.basename},
+        {"general.size_label", keys.size_label},
     };
     for (size_t i = 0; st == OK && i < sizeof(texts) / sizeof(texts[0]); i++)
         st = set_text(meta, texts[i].key, texts[i].text, err);

@@ -129,7 +129,8 @@ static void drop_worded_sizes(struct part *parts, size_t n)
     bool in_figures = false;
 
     for (size_t i = 0; i < n; i++)
-        in_figures |= (parts[i].kinds & PART_SIZE) && strpbrk(parts[i].text, "0123456789");
+        in_figures |=
+            (parts[i].kinds & PART_SIZE) && strpbrk(parts[i].text, "0123456789");
     for (size_t i = 0; i < n && in_figures; i++)
         if ((parts[i].kinds & PART_SIZE) && !strpbrk(parts[i].text, "0123456789."))
             parts[i].kinds &= ~(unsigned)PART_SIZE;
@@ -143,7 +144,8 @@ static void find_basename(struct part *parts, size_t n)
     for (size_t i = 0; i < n; i++) {
         struct part *p = &parts[i];
 
-        if (at_start && ((p->kinds == 0 && is_letter(p->text[0])) || (p->kinds & PART_VERSION))) {
+        if (at_start &&
+            ((p->kinds == 0 && is_letter(p->text[0])) || (p->kinds & PART_VERSION))) {
             p->kinds |= PART_BASENAME;
             continue;
         }
@@ -167,8 +169,8 @@ static bool came_before(const struct part *parts, size_t i, unsigned kind)
 }
 
 /* Parts of a kind joined by '-'; NULL when there is none. Clears *ok when memory is out. */
-static const char *join(struct arena *arena, const struct part *parts, size_t n, unsigned kind,
-                        unsigned but_not, bool *ok)
+static const char *join(struct arena *arena, const struct part *parts, size_t n,
+                        unsigned kind, unsigned but_not, bool *ok)
 {
     const char *joined = NULL;
 
@@ -204,7 +206,8 @@ static bool split(struct arena *arena, const char *name, struct part *parts, siz
     return true;
 }
 
-bool idname_parse(struct arena *arena, const char *id, uint64_t n_params, struct idname *out)
+bool idname_parse(struct arena *arena, const char *id, uint64_t n_params,
+                  struct idname *out)
 {
     struct part parts[MAX_PARTS];
     const char *slash = strchr(id, '/');

@@ -16,7 +16,8 @@ struct idname {
 
 /* Take "organization/name" or "name" apart. `n_params` lets it tell a size from a context length.
  * False when memory is out. */
-bool idname_parse(struct arena *arena, const char *id, uint64_t n_params, struct idname *out);
+bool idname_parse(struct arena *arena, const char *id, uint64_t n_params,
+                  struct idname *out);
 
 /* "gemma-4-it" to "Gemma 4 It"; NULL when memory is out. */
 const char *idname_title(struct arena *arena, const char *name);

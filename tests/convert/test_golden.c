@@ -21,7 +21,8 @@ static json_t *inventory(const char *member, const char *which)
     json_t *tree = NULL;
     struct error err = {0};
 
-    snprintf(path, sizeof(path), "%s/golden/%s/%s.inventory.json", CARAT_DATA, member, which);
+    snprintf(path, sizeof(path), "%s/golden/%s/%s.inventory.json", CARAT_DATA, member,
+             which);
     cr_assert_eq(json_read_file(path, &tree, &err), OK, "%s", err.text);
     return tree;
 }
@@ -39,24 +40,25 @@ static struct gguf *converted(const char *folder, const char *member, const char
 
     snprintf(source, sizeof(source), "%s/golden/%s", CARAT_DATA, member);
     fixture_join(out, folder, "out.gguf");
-    cr_assert_eq(convert_run(source, out, &options, NULL, &result, &err), OK, "%s %s: %s", member,
-                 type, err.text);
+    cr_assert_eq(convert_run(source, out, &options, NULL, &result, &err), OK, "%s %s: %s",
+                 member, type, err.text);
     convert_result_free(&result);
     cr_assert_eq(gguf_open(out, &file, &err), OK, "%s", err.text);
     return file;
 }
 
 /* "Q4_0 0123...": a tensor's type and the first n digits of its bytes' SHA-256. */
-static void describe(const struct gguf *file, const struct gguf_tensor *t, size_t n_digits,
-                     char text[128])
+static void describe(const struct gguf *file, const struct gguf_tensor *t,
+                     size_t n_digits, char text[128])
 {
     void *bytes = malloc((size_t)t->n_bytes);
     uint8_t digest[32];
     char hex[65];
     struct error err = {0};
 
-    cr_assert_eq(file_read(gguf_file(file, 0), t->offset, bytes, (size_t)t->n_bytes, &err), OK,
-                 "%s", err.text);
+    cr_assert_eq(
+        file_read(gguf_file(file, 0), t->offset, bytes, (size_t)t->n_bytes, &err), OK,
+        "%s", err.text);
     sha256_bytes(bytes, (size_t)t->n_bytes, digest);
     sha256_hex(digest, hex);
     snprintf(text, 128, "%s %.*s", block_type_name(t->type), (int)n_digits, hex);
@@ -74,15 +76,18 @@ static const char *const quantized[] = {"Q4_0",   "Q4_1",   "Q5_0",   "Q5_1", "Q
 
 /* Every tensor of the file is as the inventory says; returns how many of the inventory's are not
  * in the file. */
-static size_t expect_quantized(const struct gguf *file, const json_t *tensors, const char *type)
+static size_t expect_quantized(const struct gguf *file, const json_t *tensors,
+                               const char *type)
 {
     size_t n_absent = 0, i;
     const json_t *entry;
     char is[128];
 
-    json_array_foreach (tensors, i, entry) {
+    json_array_foreach(tensors, i, entry)
+    {
         const json_t *every = json_object_get(entry, "every");
-        const char *want = json_string_value(every ? every : json_object_get(entry, type));
+        const char *want =
+            json_string_value(every ? every : json_object_get(entry, type));
         const struct gguf_tensor *t = find(file, entry);
 
         if (!t) {
@@ -90,8 +95,9 @@ static size_t expect_quantized(const struct gguf *file, const json_t *tensors, c
             continue;
         }
         describe(file, t, 32, is);
-        cr_expect_str_eq(is, want, "%s to %s: %s: %s (%s)", json_string_value(
-                             json_object_get(entry, "name")), type, t->name, is, want);
+        cr_expect_str_eq(is, want, "%s to %s: %s: %s (%s)",
+                         json_string_value(json_object_get(entry, "name")), type, t->name,
+                         is, want);
     }
     cr_expect_eq(gguf_count(file) + n_absent, json_array_size(tensors));
     return n_absent;
@@ -163,7 +169,8 @@ static void expect_order(const struct gguf *file, const json_t *tensors)
     size_t at = 0, i;
     const json_t *entry;
 
-    json_array_foreach (tensors, i, entry) {
+    json_array_foreach(tensors, i, entry)
+    {
         const char *name = json_string_value(json_object_get(entry, "name"));
 
         if (strcmp(name, table) != 0)
@@ -171,20 +178,23 @@ static void expect_order(const struct gguf *file, const json_t *tensors)
     }
 }
 
-static void expect_converted(const struct gguf *file, const json_t *tensors, const char *outtype)
+static void expect_converted(const struct gguf *file, const json_t *tensors,
+                             const char *outtype)
 {
     size_t i;
     const json_t *entry;
     char is[128], want[128];
 
     cr_expect_eq(gguf_count(file), json_array_size(tensors));
-    json_array_foreach (tensors, i, entry) {
+    json_array_foreach(tensors, i, entry)
+    {
         const json_t *as = json_object_get(entry, outtype);
         const struct gguf_tensor *t = find(file, entry);
 
         cr_assert_not_null(t);
         describe(file, t, 64, is);
-        snprintf(want, sizeof(want), "%s %s", json_string_value(json_object_get(as, "type")),
+        snprintf(want, sizeof(want), "%s %s",
+                 json_string_value(json_object_get(as, "type")),
                  json_string_value(json_object_get(as, "sha256")));
         cr_expect_str_eq(is, want, "%s as %s: %s (%s)", t->name, outtype, is, want);
     }
@@ -219,8 +229,11 @@ Test(golden, f32_f16_and_bf16_are_the_converter_s)
 static const struct {
     const char *name;
     enum gguf_type type;
-} type_names[] = {{"uint32", GGUF_U32}, {"int32", GGUF_I32},   {"float32", GGUF_F32},
-                  {"bool", GGUF_BOOL},  {"string", GGUF_STRING}};
+} type_names[] = {{"uint32", GGUF_U32},
+                  {"int32", GGUF_I32},
+                  {"float32", GGUF_F32},
+                  {"bool", GGUF_BOOL},
+                  {"string", GGUF_STRING}};
 
 static enum gguf_type type_of(const char *name)
 {
@@ -234,7 +247,8 @@ static enum gguf_type type_of(const char *name)
 static void expect_element(const struct gguf_value *is, uint64_t i, const json_t *want)
 {
     if (json_is_string(want))
-        cr_expect_str_eq(gguf_value_str(is, i).text, json_string_value(want), "%s", is->key);
+        cr_expect_str_eq(gguf_value_str(is, i).text, json_string_value(want), "%s",
+                         is->key);
     else if (json_is_boolean(want))
         cr_expect_eq(gguf_value_int(is, i), json_is_true(want), "%s", is->key);
     else
@@ -252,7 +266,8 @@ static void expect_value(const struct gguf_value *is, const json_t *want)
     if (is_array) {
         cr_expect_eq(is->type, GGUF_ARRAY, "%s", is->key);
         cr_expect_eq(is->element, type_of(type + strlen(array)), "%s", is->key);
-        cr_expect_eq(is->count, (uint64_t)json_integer_value(json_object_get(want, "count")), "%s",
+        cr_expect_eq(is->count,
+                     (uint64_t)json_integer_value(json_object_get(want, "count")), "%s",
                      is->key);
         for (size_t i = 0; i < json_array_size(value); i++)
             expect_element(is, i, json_array_get(value, i));
@@ -281,7 +296,8 @@ Test(golden, metadata_has_the_converter_s_keys_types_values_and_order)
         json_t *want;
         size_t at = 0;
 
-        json_object_foreach (json_object_get(tree, "kv"), key, want) {
+        json_object_foreach(json_object_get(tree, "kv"), key, want)
+        {
             cr_assert_lt(at, gguf_meta_count(meta));
             const struct gguf_value *is = gguf_meta_at(meta, at++);
             cr_assert_str_eq(is->key, key, "%s: %s (%s)", members[m], is->key, key);

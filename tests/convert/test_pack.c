@@ -48,11 +48,13 @@ static struct convert_result run_source(const char *source, const char *out,
     struct convert_result result;
     struct error err = {0};
 
-    cr_assert_eq(convert_run(source, out, options, NULL, &result, &err), OK, "%s", err.text);
+    cr_assert_eq(convert_run(source, out, options, NULL, &result, &err), OK, "%s",
+                 err.text);
     return result;
 }
 
-static struct convert_result run(const struct place *place, const struct convert_options *options)
+static struct convert_result run(const struct place *place,
+                                 const struct convert_options *options)
 {
     return run_source(model_folder, place->out, options);
 }
@@ -110,8 +112,9 @@ static uint8_t *read_tensor(const struct gguf *file, const struct gguf_tensor *t
     uint8_t *bytes = malloc((size_t)t->n_bytes + 1);
     struct error err = {0};
 
-    cr_assert_eq(file_read(gguf_file(file, t->file), t->offset, bytes, (size_t)t->n_bytes, &err),
-                 OK, "%s", err.text);
+    cr_assert_eq(
+        file_read(gguf_file(file, t->file), t->offset, bytes, (size_t)t->n_bytes, &err),
+        OK, "%s", err.text);
     return bytes;
 }
 
@@ -152,13 +155,15 @@ Test(pack, a_split_pair_holds_what_the_single_file_holds)
     cr_assert_eq(gguf_open(a.files[0].path, &file, &err), OK, "%s", err.text);
     const struct gguf_tensor *table = gguf_find(file, "per_layer_token_embd.weight");
     cr_expect_eq(table->file, 1);
-    cr_expect_eq(table->offset % 4096, 0, "a row's page begins where a page of the file does");
+    cr_expect_eq(table->offset % 4096, 0,
+                 "a row's page begins where a page of the file does");
     cr_expect_eq(gguf_alignment(file, 0), 32);
     cr_expect_eq(gguf_at(file, gguf_count(file) - 1), table, "alone in its file");
     gguf_close(file);
 
     cr_assert_eq(gguf_open(b.files[0].path, &file, &err), OK, "%s", err.text);
-    cr_expect_str_eq(gguf_at(file, gguf_count(file) - 1)->name, "per_layer_token_embd.weight");
+    cr_expect_str_eq(gguf_at(file, gguf_count(file) - 1)->name,
+                     "per_layer_token_embd.weight");
     cr_expect_null(gguf_meta_find(gguf_metadata(file), "split.count"));
     gguf_close(file);
     convert_result_free(&a);
@@ -187,8 +192,9 @@ Test(pack, a_gguf_is_a_source_like_its_checkpoint)
 /* ---- interrupted ---- */
 
 /* Convert with a limit on the size of files: what a full disk looks like from here. */
-static enum status run_limited(const struct place *place, const struct convert_options *options,
-                               rlim_t limit, struct error *err)
+static enum status run_limited(const struct place *place,
+                               const struct convert_options *options, rlim_t limit,
+                               struct error *err)
 {
     struct rlimit old, now;
     struct convert_result result;
@@ -199,7 +205,8 @@ static enum status run_limited(const struct place *place, const struct convert_o
     now = old;
     now.rlim_cur = limit;
     setrlimit(RLIMIT_FSIZE, &now);
-    const enum status st = convert_run(model_folder, place->out, options, NULL, &result, err);
+    const enum status st =
+        convert_run(model_folder, place->out, options, NULL, &result, err);
     setrlimit(RLIMIT_FSIZE, &old);
     if (st == OK)
         convert_result_free(&result);
@@ -230,7 +237,8 @@ Test(pack, a_conversion_cut_short_anywhere_resumes_to_the_same_bytes)
 
         for (size_t f = 0; f < 2; f++)
             remove(want.files[f].path);
-        cr_assert_eq(run_limited(&place, &whole, limits[i], &err), ERR_IO, "%s", err.text);
+        cr_assert_eq(run_limited(&place, &whole, limits[i], &err), ERR_IO, "%s",
+                     err.text);
         cr_expect_not(has_final_name(&place));
         cr_expect_not_null(strstr(err.text, "--resume"), "%s", err.text);
         struct convert_result r = run(&place, &more);
@@ -249,7 +257,8 @@ Test(pack, a_disk_that_is_full_from_the_start_keeps_nothing)
     struct place place = place_begin();
     struct error err = {0};
 
-    cr_expect_eq(run_limited(&place, &(struct convert_options){.type = "Q4_0"}, 1, &err), ERR_IO);
+    cr_expect_eq(run_limited(&place, &(struct convert_options){.type = "Q4_0"}, 1, &err),
+                 ERR_IO);
     cr_expect_eq(count_files(place.folder), 0);
     fixture_remove(place.folder);
 }
@@ -294,15 +303,16 @@ Test(pack, resumes_only_what_it_began)
     struct error err = {0};
 
     cr_expect_eq(convert_run(model_folder, place.out,
-                             &(struct convert_options){.type = "Q8_0", .resume = true}, NULL,
-                             &result, &err),
+                             &(struct convert_options){.type = "Q8_0", .resume = true},
+                             NULL, &result, &err),
                  ERR_USAGE);
     cr_expect_not_null(strstr(err.text, "no journal"), "%s", err.text);
-    cr_assert_eq(run_limited(&place, &(struct convert_options){.type = "Q8_0"}, 3000000, &err),
-                 ERR_IO);
+    cr_assert_eq(
+        run_limited(&place, &(struct convert_options){.type = "Q8_0"}, 3000000, &err),
+        ERR_IO);
     cr_expect_eq(convert_run(model_folder, place.out,
-                             &(struct convert_options){.type = "Q4_0", .resume = true}, NULL,
-                             &result, &err),
+                             &(struct convert_options){.type = "Q4_0", .resume = true},
+                             NULL, &result, &err),
                  ERR_USAGE);
     cr_expect_not_null(strstr(err.text, "another conversion"), "%s", err.text);
     fixture_remove(place.folder);
@@ -326,8 +336,9 @@ Test(pack, ctrl_c_leaves_nothing_under_the_final_name)
         struct error err = {0};
 
         interrupt_install();
-        _exit((int)convert_run(model_folder, place.out, &(struct convert_options){.type = "Q4_0"},
-                               &progress, &result, &err));
+        _exit((int)convert_run(model_folder, place.out,
+                               &(struct convert_options){.type = "Q4_0"}, &progress,
+                               &result, &err));
     }
     int status = 0;
     cr_assert_eq(waitpid(child, &status, 0), child);
@@ -359,12 +370,13 @@ Test(pack, bad_numbers_leave_no_file_at_all)
     tiny_begin(&tiny, TINY_E2B);
     tiny_tensor(&tiny, "layers.3.mlp.down_proj.weight")->bf16[2 * 64 + 7] = 0xff80;
     tiny_write(&tiny);
-    cr_expect_eq(convert_run(tiny.folder, place.out, &(struct convert_options){.type = "Q4_0"},
-                             NULL, &result, &err),
+    cr_expect_eq(convert_run(tiny.folder, place.out,
+                             &(struct convert_options){.type = "Q4_0"}, NULL, &result,
+                             &err),
                  ERR_CORRUPT);
     cr_expect_not_null(
-        strstr(err.text, "layers.3.mlp.down_proj.weight: row 2, column 7 is infinite"), "%s",
-        err.text);
+        strstr(err.text, "layers.3.mlp.down_proj.weight: row 2, column 7 is infinite"),
+        "%s", err.text);
     cr_expect_eq(count_files(place.folder), 0);
     tiny_end(&tiny);
     fixture_remove(place.folder);
@@ -377,7 +389,8 @@ Test(pack, an_existing_file_is_replaced_only_when_forced)
     struct convert_result r = run(&place, &options), again;
     struct error err = {0};
 
-    cr_expect_eq(convert_run(model_folder, place.out, &options, NULL, &again, &err), ERR_USAGE);
+    cr_expect_eq(convert_run(model_folder, place.out, &options, NULL, &again, &err),
+                 ERR_USAGE);
     cr_expect_not_null(strstr(err.text, "exists"), "%s", err.text);
     cr_expect_eq(count_files(place.folder), 2);
     again = run(&place, &(struct convert_options){.type = "Q8_0", .force = true});
@@ -393,10 +406,11 @@ Test(pack, too_little_memory_is_said_before_any_work)
     struct convert_result result;
     struct error err = {0};
 
-    cr_expect_eq(convert_run(model_folder, place.out,
-                             &(struct convert_options){.type = "Q4_0", .max_memory = 1 << 20},
-                             NULL, &result, &err),
-                 ERR_USAGE);
+    cr_expect_eq(
+        convert_run(model_folder, place.out,
+                    &(struct convert_options){.type = "Q4_0", .max_memory = 1 << 20},
+                    NULL, &result, &err),
+        ERR_USAGE);
     cr_expect_not_null(strstr(err.text, "--max-memory"), "%s", err.text);
     cr_expect_eq(count_files(place.folder), 0);
     fixture_remove(place.folder);
@@ -406,7 +420,7 @@ Test(pack, too_little_memory_is_said_before_any_work)
 
 Test(pack, a_tensor_whose_scale_f16_cannot_hold_stays_unquantized)
 {
-    static const char *const types[] = {"Q4_0", "Q4_1", "Q5_0", "Q5_1",
+    static const char *const types[] = {"Q4_0", "Q4_1",   "Q5_0", "Q5_1",
                                         "Q8_0", "Q4_K_M", "Q6_K", "F16"};
     struct place place = place_begin();
     struct tiny tiny;
@@ -415,9 +429,10 @@ Test(pack, a_tensor_whose_scale_f16_cannot_hold_stays_unquantized)
     tiny_tensor(&tiny, "layers.0.self_attn.q_proj.weight")->bf16[5] = 0x7de2; /* 3.8e37 */
     tiny_write(&tiny);
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-        struct convert_result r = run_source(
-            tiny.folder, place.out,
-            &(struct convert_options){.type = types[i], .ple_inline = true, .force = true});
+        struct convert_result r =
+            run_source(tiny.folder, place.out,
+                       &(struct convert_options){
+                           .type = types[i], .ple_inline = true, .force = true});
         struct model *model = NULL;
         struct error err = {0};
         float *x = NULL;
@@ -433,129 +448,4 @@ Test(pack, a_tensor_whose_scale_f16_cannot_hold_stays_unquantized)
     }
     tiny_end(&tiny);
     fixture_remove(place.folder);
-}
-
-/* ---- plans and recipes ---- */
-
-static struct plan *plan_with(const struct convert_options *options)
-{
-    struct plan *plan = NULL;
-    struct error err = {0};
-
-    cr_assert_eq(convert_plan(model_folder, NULL, options, &plan, &err), OK, "%s", err.text);
-    return plan;
-}
-
-static const struct plan_entry *entry(const struct plan *plan, const char *name)
-{
-    for (size_t i = 0; i < plan->n_entries; i++)
-        if (strcmp(plan->entries[i].name, name) == 0)
-            return &plan->entries[i];
-    cr_assert_fail("no %s in the plan", name);
-    return NULL;
-}
-
-Test(plan, says_the_sizes_a_conversion_then_writes)
-{
-    struct place place = place_begin();
-    struct plan *plan = plan_with(&(struct convert_options){.type = "Q5_K_M"});
-    struct convert_result r = run(&place, &(struct convert_options){.type = "Q5_K_M"});
-
-    cr_assert_eq(plan->n_files, r.n_files);
-    cr_expect_eq(plan->n_entries, r.n_tensors);
-    for (size_t i = 0; i < r.n_files; i++)
-        cr_expect_eq(plan->file_bytes[i], r.files[i].bytes);
-    convert_result_free(&r);
-    plan_free(plan);
-    fixture_remove(place.folder);
-}
-
-Test(plan, the_first_line_of_a_recipe_that_matches_wins)
-{
-    static const char text[] = "# comment\n"
-                               "blk.0.ffn_*.weight = Q8_0   # the first layer\n"
-                               "\n"
-                               "blk.?.ffn_down.weight=q6_k\n"
-                               "* = Q4_0\n";
-    struct place place = place_begin();
-    char path[FIXTURE_PATH];
-
-    fixture_join(path, place.folder, "recipe.txt");
-    fixture_write(path, text, strlen(text));
-    struct plan *plan =
-        plan_with(&(struct convert_options){.type = "Q5_K_M", .recipe = path, .ple_type = "Q5_0"});
-    cr_expect_eq(entry(plan, "blk.0.ffn_down.weight")->type, TYPE_Q8_0);
-    cr_expect_eq(entry(plan, "blk.1.ffn_down.weight")->type, TYPE_Q6_K);
-    cr_expect_eq(entry(plan, "blk.1.ffn_up.weight")->type, TYPE_Q4_0);
-    cr_expect_eq(entry(plan, "token_embd.weight")->type, TYPE_Q4_0);
-    cr_expect_eq(entry(plan, "per_layer_token_embd.weight")->type, TYPE_Q5_0);
-    cr_expect_eq(entry(plan, "blk.1.attn_norm.weight")->type, TYPE_F32, "norms stay");
-    plan_free(plan);
-    fixture_remove(place.folder);
-}
-
-Test(plan, a_written_recipe_gives_the_same_types_again)
-{
-    struct place place = place_begin();
-    struct plan *plan = plan_with(&(struct convert_options){.type = "Q4_K_M"});
-    char path[FIXTURE_PATH];
-    struct error err = {0};
-
-    fixture_join(path, place.folder, "recipe.txt");
-    cr_assert_eq(convert_write_recipe(plan, path, false, &err), OK, "%s", err.text);
-    struct plan *again = plan_with(&(struct convert_options){.type = "Q8_0", .recipe = path});
-    for (size_t i = 0; i < plan->n_entries; i++)
-        cr_expect_eq(again->entries[i].type, plan->entries[i].type, "%s", plan->entries[i].name);
-    plan_free(again);
-    plan_free(plan);
-    fixture_remove(place.folder);
-}
-
-Test(plan, names_the_line_of_a_recipe_that_is_none)
-{
-    static const struct {
-        const char *text, *says;
-    } cases[] = {{"a = Q4_0\nnonsense\n", "recipe.txt:2: \"nonsense\""},
-                 {"a = Q9\n", "recipe.txt:1: \"Q9\" is not a type"},
-                 {" = Q4_0\n", "recipe.txt:1:"}};
-    struct place place = place_begin();
-    char path[FIXTURE_PATH];
-
-    fixture_join(path, place.folder, "recipe.txt");
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct plan *plan = NULL;
-        struct error err = {0};
-
-        fixture_write(path, cases[i].text, strlen(cases[i].text));
-        cr_expect_eq(convert_plan(model_folder, NULL,
-                                  &(struct convert_options){.type = "Q4_0", .recipe = path}, &plan,
-                                  &err),
-                     ERR_USAGE);
-        cr_expect_not_null(strstr(err.text, cases[i].says), "%s", err.text);
-    }
-    fixture_remove(place.folder);
-}
-
-Test(plan, metadata_the_user_sets_replaces_the_source_s)
-{
-    const char *const pairs[] = {"general.name=Mine", "general.author=Me"};
-    const struct convert_options options = {
-        .type = "Q4_0", .source = {.metadata = pairs, .n_metadata = 2}};
-    struct plan *plan = plan_with(&options);
-    struct gguf_str text;
-
-    cr_assert(gguf_get_str(plan->meta, "general.name", &text));
-    cr_expect_str_eq(text.text, "Mine");
-    cr_assert(gguf_get_str(plan->meta, "general.author", &text));
-    cr_expect_str_eq(text.text, "Me");
-    plan_free(plan);
-
-    const char *const bad[] = {"gemma4.block_count=3"};
-    struct error err = {0};
-    cr_expect_eq(convert_plan(model_folder, NULL,
-                              &(struct convert_options){
-                                  .type = "Q4_0", .source = {.metadata = bad, .n_metadata = 1}},
-                              &plan, &err),
-                 ERR_USAGE);
-    cr_expect_not_null(strstr(err.text, "not a string"), "%s", err.text);
 }

@@ -18,10 +18,14 @@ static uint64_t model_hash(const struct model *model)
         uint8_t *bytes = malloc((size_t)t->n_bytes + 1);
         struct error err = {0};
 
-        cr_assert_eq(model_read_rows(model, i, 0, gguf_tensor_rows(t), bytes, &err), OK, "%s",
-                     err.text);
-        const uint64_t parts[] = {hash, hash_bytes(t->name, strlen(t->name)), (uint64_t)t->type,
-                                  t->ne[0], t->ne[1], t->ne[2],
+        cr_assert_eq(model_read_rows(model, i, 0, gguf_tensor_rows(t), bytes, &err), OK,
+                     "%s", err.text);
+        const uint64_t parts[] = {hash,
+                                  hash_bytes(t->name, strlen(t->name)),
+                                  (uint64_t)t->type,
+                                  t->ne[0],
+                                  t->ne[1],
+                                  t->ne[2],
                                   hash_bytes(bytes, (size_t)t->n_bytes)};
         hash = hash_bytes(parts, sizeof(parts));
         free(bytes);
@@ -36,7 +40,8 @@ static uint64_t opened_with(const struct tiny *tiny, const struct source_options
     struct error err = {0};
 
     tiny_write(tiny);
-    cr_assert_eq(convert_open_source(tiny->folder, options, &model, &err), OK, "%s", err.text);
+    cr_assert_eq(convert_open_source(tiny->folder, options, &model, &err), OK, "%s",
+                 err.text);
     const uint64_t hash = model_hash(model);
     model_close(model);
     return hash;
@@ -66,11 +71,16 @@ static void expect_refused(const struct tiny *tiny, enum status want, const char
 
 Test(source, any_wrapper_s_prefix_gives_the_same_model)
 {
-    static const char *const prefixes[] = {
-        "model.language_model.", "model.", "language_model.model.", "language_model.",
-        "model.language_model.model.", "model.model.language_model.model.",
-        "base_model.model.model.language_model.", "_orig_mod.model.", "module.model.",
-        "module._orig_mod.model.language_model."};
+    static const char *const prefixes[] = {"model.language_model.",
+                                           "model.",
+                                           "language_model.model.",
+                                           "language_model.",
+                                           "model.language_model.model.",
+                                           "model.model.language_model.model.",
+                                           "base_model.model.model.language_model.",
+                                           "_orig_mod.model.",
+                                           "module.model.",
+                                           "module._orig_mod.model.language_model."};
     struct tiny tiny;
 
     tiny_begin(&tiny, TINY_E2B);
@@ -141,7 +151,8 @@ static void expect_same_numbers(struct tiny *tiny, const struct model *want)
     struct error err = {0};
 
     tiny_write(tiny);
-    cr_assert_eq(convert_open_source(tiny->folder, NULL, &model, &err), OK, "%s", err.text);
+    cr_assert_eq(convert_open_source(tiny->folder, NULL, &model, &err), OK, "%s",
+                 err.text);
     cr_assert_eq(model->n_tensors, want->n_tensors);
     for (size_t i = 0; i < want->n_tensors; i++) {
         const int64_t at = model_find(model, want->tensors[i].name);
@@ -164,7 +175,8 @@ static struct model *open_tiny(const struct tiny *tiny)
     struct error err = {0};
 
     tiny_write(tiny);
-    cr_assert_eq(convert_open_source(tiny->folder, NULL, &model, &err), OK, "%s", err.text);
+    cr_assert_eq(convert_open_source(tiny->folder, NULL, &model, &err), OK, "%s",
+                 err.text);
     return model;
 }
 
@@ -200,9 +212,10 @@ Test(source, rows_of_a_stack_are_the_same_however_they_are_cut)
     cr_assert_eq(model_read_rows(model, i, 0, rows, whole, &err), OK, "%s", err.text);
     for (uint64_t first = 0; first < rows; first += 7)
         for (uint64_t n = 1; first + n <= rows; n += 13) {
-            cr_assert_eq(model_read_rows(model, i, first, n, part, &err), OK, "%s", err.text);
-            cr_expect_arr_eq(part, whole + first * row_bytes, n * row_bytes, "rows %zu + %zu",
-                             (size_t)first, (size_t)n);
+            cr_assert_eq(model_read_rows(model, i, first, n, part, &err), OK, "%s",
+                         err.text);
+            cr_expect_arr_eq(part, whole + first * row_bytes, n * row_bytes,
+                             "rows %zu + %zu", (size_t)first, (size_t)n);
         }
     free(whole);
     free(part);
@@ -215,11 +228,17 @@ Test(source, rows_of_a_stack_are_the_same_however_they_are_cut)
 Test(source, leavings_of_tools_and_towers_change_nothing)
 {
     static const char *const leavings[] = {
-        "rotary_emb.inv_freq", "layers.0.self_attn.rotary_emb.inv_freq",
-        "layers.1.self_attn.v_norm.weight", "embed_tokens.embed_scale", "optimizer.state.0.exp",
-        "model_ema.decay", "v_head.summary.weight", "layers.0.self_attn.q_proj.SCB",
+        "rotary_emb.inv_freq",
+        "layers.0.self_attn.rotary_emb.inv_freq",
+        "layers.1.self_attn.v_norm.weight",
+        "embed_tokens.embed_scale",
+        "optimizer.state.0.exp",
+        "model_ema.decay",
+        "v_head.summary.weight",
+        "layers.0.self_attn.q_proj.SCB",
         "model.vision_tower.encoder.layers.0.input_layernorm.weight",
-        "model.embed_vision.embedding.weight", "audio_tower.conformer.0.norm.weight"};
+        "model.embed_vision.embedding.weight",
+        "audio_tower.conformer.0.norm.weight"};
     struct tiny tiny;
 
     tiny_begin(&tiny, TINY_E2B);
@@ -242,8 +261,9 @@ Test(source, dead_tensors_come_out_only_when_asked_for)
     cr_expect_lt(model_find(model, "blk.3.attn_k_norm.weight"), 0);
     cr_expect_geq(model_find(model, "blk.1.attn_v.weight"), 0);
     model_close(model);
-    cr_assert_eq(convert_open_source(tiny.folder, &(struct source_options){.keep_dead = true},
-                                     &model, &err),
+    cr_assert_eq(convert_open_source(tiny.folder,
+                                     &(struct source_options){.keep_dead = true}, &model,
+                                     &err),
                  OK, "%s", err.text);
     cr_expect_geq(model_find(model, "blk.2.attn_k.weight"), 0);
     model_close(model);
@@ -278,7 +298,8 @@ Test(source, values_on_a_layer_whose_values_are_its_keys_must_be_its_keys)
     cr_expect_lt(model_find(model, "blk.1.attn_v.weight"), 0);
     model_close(model);
     v->bf16[0] ^= 1;
-    expect_refused(&tiny, ERR_SHAPE, "layers.1.self_attn.v_proj.weight", "attention_k_eq_v");
+    expect_refused(&tiny, ERR_SHAPE, "layers.1.self_attn.v_proj.weight",
+                   "attention_k_eq_v");
     tiny_end(&tiny);
 }
 
@@ -291,8 +312,9 @@ Test(source, both_spellings_of_the_full_layers_sizes_are_read)
     tiny_begin(&tiny, TINY_E2B);
     const uint64_t global = opened(&tiny);
     json_object_del(tiny.text, "global_head_dim");
-    json_object_set_new(tiny.text, "per_layer_config",
-                        json_pack("{s:{s:i},s:{s:i}}", "1", "head_dim", 32, "3", "head_dim", 32));
+    json_object_set_new(
+        tiny.text, "per_layer_config",
+        json_pack("{s:{s:i},s:{s:i}}", "1", "head_dim", 32, "3", "head_dim", 32));
     cr_expect_eq(opened(&tiny), global);
     tiny_end(&tiny);
 }
@@ -422,9 +444,11 @@ Test(source, refuses_what_contradicts_the_config)
         {no_norm, ERR_SHAPE, "layers.1.self_attn.q_norm.weight", "missing"},
         {no_scalar, ERR_SHAPE, "layers.0.layer_scalar", "missing"},
         {no_live_keys, ERR_SHAPE, "layers.0.self_attn.k_proj.weight", "missing"},
-        {unknown_tensor, ERR_UNSUPPORTED, "layers.0.self_attn.gate_proj.weight", "unknown"},
+        {unknown_tensor, ERR_UNSUPPORTED, "layers.0.self_attn.gate_proj.weight",
+         "unknown"},
         {layer_too_many, ERR_SHAPE, "layers.4.", "num_hidden_layers is 4"},
-        {wrong_shape, ERR_SHAPE, "layers.0.mlp.up_proj.weight", "{32, 16} ({32, 32} expected"},
+        {wrong_shape, ERR_SHAPE, "layers.0.mlp.up_proj.weight",
+         "{32, 16} ({32, 32} expected"},
         {double_wide_denied, ERR_SHAPE, "layers.2.mlp.", "{32, 32}"},
         {unmerged_adapter, ERR_UNSUPPORTED, "q_proj.lora_A", "adapter_config.json"},
         {another_family, ERR_UNSUPPORTED, "\"llama\"", "supported: gemma4"},
@@ -432,7 +456,8 @@ Test(source, refuses_what_contradicts_the_config)
         {shared_all, ERR_CORRUPT, "config.json", "num_kv_shared_layers is 3"},
         {table_too_short, ERR_SHAPE, "embed_tokens_per_layer.weight", "4090"},
         {last_layer_sliding, ERR_CORRUPT, "config.json", "layer_types: the last layer"},
-        {table_denied, ERR_SHAPE, "embed_tokens_per_layer.weight", "hidden_size_per_layer_input"},
+        {table_denied, ERR_SHAPE, "embed_tokens_per_layer.weight",
+         "hidden_size_per_layer_input"},
         {layer_too_few, ERR_SHAPE, "layers.3.", "num_hidden_layers is 3"},
         {no_softcap, ERR_CORRUPT, "config.json", "final_logit_softcapping is 0"},
         {odd_heads, ERR_CORRUPT, "num_attention_heads 2", "num_key_value_heads 3"},
@@ -479,8 +504,9 @@ Test(source, names_row_and_column_of_a_number_that_is_not_finite)
     const size_t i = (size_t)model_find(model, "blk.1.ffn_up.weight");
     cr_expect_eq(model_read_rows(model, i, 2, 1, row, &err), OK);
     cr_expect_eq(model_read_rows(model, i, 3, 1, row, &err), ERR_CORRUPT);
-    cr_expect_not_null(strstr(err.text, "layers.1.mlp.up_proj.weight: row 3, column 5 is NaN"),
-                       "%s", err.text);
+    cr_expect_not_null(
+        strstr(err.text, "layers.1.mlp.up_proj.weight: row 3, column 5 is NaN"), "%s",
+        err.text);
     model_close(model);
     tiny_end(&tiny);
 }

@@ -92,8 +92,8 @@ void tiny_prefix(struct tiny *tiny, const char *prefix)
 
 /* ---- the models ---- */
 
-static void add_layer(struct tiny *tiny, int layer, const char *name, int n_dims, uint64_t a,
-                      uint64_t b, uint64_t c)
+static void add_layer(struct tiny *tiny, int layer, const char *name, int n_dims,
+                      uint64_t a, uint64_t b, uint64_t c)
 {
     char full[TINY_NAME];
 
@@ -101,7 +101,8 @@ static void add_layer(struct tiny *tiny, int layer, const char *name, int n_dims
     tiny_add(tiny, full, n_dims, a, b, c);
 }
 
-static void add_common(struct tiny *tiny, int layer, uint64_t head, uint64_t ff, bool has_v)
+static void add_common(struct tiny *tiny, int layer, uint64_t head, uint64_t ff,
+                       bool has_v)
 {
     static const char *const norms[] = {
         "input_layernorm.weight", "post_attention_layernorm.weight",
@@ -130,7 +131,8 @@ static void add_e2b(struct tiny *tiny)
     tiny_add(tiny, "per_layer_model_projection.weight", 2, LAYERS * PLE, EMBD, 0);
     tiny_add(tiny, "per_layer_projection_norm.weight", 1, PLE, 0, 0);
     for (int i = 0; i < LAYERS; i++) {
-        add_common(tiny, i, i % 2 ? HEAD_FULL : HEAD, i >= LAYERS - SHARED ? 2 * FF : FF, true);
+        add_common(tiny, i, i % 2 ? HEAD_FULL : HEAD, i >= LAYERS - SHARED ? 2 * FF : FF,
+                   true);
         add_layer(tiny, i, "per_layer_input_gate.weight", 2, PLE, EMBD, 0);
         add_layer(tiny, i, "per_layer_projection.weight", 2, EMBD, PLE, 0);
         add_layer(tiny, i, "post_per_layer_input_norm.weight", 1, EMBD, 0, 0);
@@ -159,12 +161,12 @@ static json_t *config_of(enum tiny_kind kind)
                         : json_pack("[s,s,s,s]", "sliding_attention", "full_attention",
                                     "sliding_attention", "full_attention");
     json_t *text = json_pack(
-        "{s:s,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:f,s:o}", "model_type", "gemma4_text",
-        "hidden_size", EMBD, "intermediate_size", FF, "num_attention_heads", HEADS,
-        "num_key_value_heads", 1, "head_dim", HEAD, "global_head_dim", HEAD_FULL,
-        "num_hidden_layers", moe ? 2 : 4, "vocab_size", VOCAB, "vocab_size_per_layer_input", VOCAB,
-        "hidden_size_per_layer_input", moe ? 0 : PLE, "final_logit_softcapping", 30.0,
-        "layer_types", types);
+        "{s:s,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:f,s:o}", "model_type",
+        "gemma4_text", "hidden_size", EMBD, "intermediate_size", FF,
+        "num_attention_heads", HEADS, "num_key_value_heads", 1, "head_dim", HEAD,
+        "global_head_dim", HEAD_FULL, "num_hidden_layers", moe ? 2 : 4, "vocab_size",
+        VOCAB, "vocab_size_per_layer_input", VOCAB, "hidden_size_per_layer_input",
+        moe ? 0 : PLE, "final_logit_softcapping", 30.0, "layer_types", types);
 
     if (moe) {
         json_object_set_new(text, "enable_moe_block", json_true());

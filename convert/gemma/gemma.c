@@ -1,5 +1,5 @@
 /*
- * family.c - the members, and what their tables have in common
+ * gemma.c - the members, and what their tables have in common
  */
 #include "convert/gemma/gemma.h"
 #include "convert/gemma/members.h"
@@ -30,8 +30,8 @@ static const char *list_supported(struct arena *arena)
     return list ? list : "";
 }
 
-enum status gemma_read_config(const json_t *config, struct arena *arena, struct gemma_config *out,
-                              struct error *err)
+enum status gemma_read_config(const json_t *config, struct arena *arena,
+                              struct gemma_config *out, struct error *err)
 {
     const char *model_type = json_string_value(json_object_get(config, "model_type"));
 
@@ -46,8 +46,9 @@ enum status gemma_read_config(const json_t *config, struct arena *arena, struct 
     }
     const json_t *names = json_object_get(config, "architectures");
     const char *name = json_string_value(json_array_get(names, 0));
-    return fail(err, ERR_UNSUPPORTED, "model_type \"%s\"%s%s is not supported (supported: %s)",
-                model_type, name ? ", " : "", name ? name : "", list_supported(arena));
+    return fail(err, ERR_UNSUPPORTED,
+                "model_type \"%s\"%s%s is not supported (supported: %s)", model_type,
+                name ? ", " : "", name ? name : "", list_supported(arena));
 }
 
 /* Match a name against a pattern with at most one '*', which stands for a layer number. */
@@ -172,5 +173,6 @@ const char *gemma_name(struct arena *arena, const char *pattern, int layer)
 
     if (!star)
         return arena_strdup(arena, pattern);
-    return arena_printf(arena, "%.*s%d%s", (int)(star - pattern), pattern, layer, star + 1);
+    return arena_printf(arena, "%.*s%d%s", (int)(star - pattern), pattern, layer,
+                        star + 1);
 }
