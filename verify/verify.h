@@ -171,12 +171,13 @@ MUST_CHECK enum status verify_certify(const struct model *file,
                                       const struct progress *progress,
                                       struct certificate *out, struct error *err);
 
-/* Run a probe text through both and add two findings: the layers' outputs and the logits. Random
- * or exchanged weights make outputs as far apart as they are large, and logits strangers; the
- * bounds, VERIFY_PROBE_HIDDEN of the RMS and VERIFY_PROBE_KLD nats, tell those apart from what
- * rounding to 4 bits does. */
-#define VERIFY_PROBE_HIDDEN 0.7
-#define VERIFY_PROBE_KLD    1.0
+/* Run a probe text through both and add two findings: the layers' outputs and the logits.
+ * Exchanged weights make outputs sqrt(2) of their size apart and logits strangers; so a layer may
+ * be VERIFY_PROBE_HIDDEN of its size from the source's, and the logits' divergence three quarters
+ * of what the source shows between distant positions. Rounding to 4 bits stays below both even in
+ * networks of random weights, which amplify it. */
+#define VERIFY_PROBE_HIDDEN    1.0
+#define VERIFY_PROBE_STRANGERS 0.75
 MUST_CHECK enum status verify_probe(struct runtime *file, struct runtime *source,
                                     const struct tokenizer *tok, struct certificate *out,
                                     struct error *err);
