@@ -1,5 +1,8 @@
 /*
  * general.c - the general.* keys, from the names of things and generation_config.json
+ *
+ * The converter also reads the model card (README.md) for licence, tags, languages and base models;
+ * those keys are left out here and can be set with --metadata.
  */
 #define _XOPEN_SOURCE 700 /* realpath() */
 #include "convert/gemma/gemma.h"
