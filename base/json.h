@@ -21,6 +21,9 @@
  * (json_decref). Sentences begin with the path. ERR_USAGE when missing; ERR_CORRUPT. */
 MUST_CHECK enum status json_read_file(const char *path, json_t **out, struct error *err);
 
+/* The same with an array at the top. */
+MUST_CHECK enum status json_read_list(const char *path, json_t **out, struct error *err);
+
 /* Named apart from jansson's JSON_*. */
 enum json_event {
     SCAN_BAD,          /* not JSON: scanner->why says what, scanner->at where */

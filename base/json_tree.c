@@ -112,24 +112,47 @@ static enum status bad_json(const char *path, const char *text, size_t n,
                 trouble->position, trouble->text);
 }
 
-enum status json_read_file(const char *path, json_t **out, struct error *err)
+/* Any value at the top. */
+static enum status read_tree(const char *path, json_t **out, struct error *err)
 {
     json_error_t trouble;
     char *text = NULL;
     size_t n = 0;
-    json_t *tree;
     enum status st = file_read_all(path, MAX_BYTES, &text, &n, err);
 
     if (st != OK)
         return st;
-    tree = parse(text, n, &trouble);
-    st = tree ? OK : bad_json(path, text, n, &trouble, err);
+    *out = parse(text, n, &trouble);
+    st = *out ? OK : bad_json(path, text, n, &trouble, err);
     free(text);
+    return st;
+}
+
+enum status json_read_file(const char *path, json_t **out, struct error *err)
+{
+    json_t *tree;
+    const enum status st = read_tree(path, &tree, err);
+
     if (st != OK)
         return st;
     if (!json_is_object(tree)) {
         json_decref(tree);
         return fail(err, ERR_CORRUPT, "%s: not an object at the top", path);
+    }
+    *out = tree;
+    return OK;
+}
+
+enum status json_read_list(const char *path, json_t **out, struct error *err)
+{
+    json_t *tree;
+    const enum status st = read_tree(path, &tree, err);
+
+    if (st != OK)
+        return st;
+    if (!json_is_array(tree)) {
+        json_decref(tree);
+        return fail(err, ERR_CORRUPT, "%s: not a list at the top", path);
     }
     *out = tree;
     return OK;

@@ -29,7 +29,8 @@ static const char *shape_text(struct arena *arena, const uint64_t *dims, int n)
     const char *text = "{";
 
     for (int i = 0; i < n && text; i++)
-        text = arena_printf(arena, "%s%s%" PRIu64, text, i ? ", " : "", dims[i]);
+        text = dims[i] ? arena_printf(arena, "%s%s%" PRIu64, text, i ? ", " : "", dims[i])
+                       : arena_printf(arena, "%s%sany", text, i ? ", " : "");
     text = text ? arena_printf(arena, "%s}", text) : NULL;
     return text ? text : "{?}";
 }
@@ -70,7 +71,7 @@ static enum status check_shape(struct source *src, const struct source_tensor *t
     bool same = n_dims == n_want;
 
     for (int i = 0; i < n_want && same; i++)
-        same = dims[i] == want[i];
+        same = want[i] == 0 || dims[i] == want[i];
     if (same)
         return OK;
     return fail(err, ERR_SHAPE, "%s: %s: shape %s (%s expected by config.json: %s)",
@@ -251,7 +252,9 @@ static enum status collect_one(struct source *src, const struct source_options *
         return st;
 
     const char *name = gemma_name(&src->arena, rule->gguf, layer);
-    if (!name)
+    if (src->config.family->shifts_norms && rule->dims[1] == DIM_NONE)
+        t = source_shifted(&src->arena, t);
+    if (!name || !t)
         return fail(err, ERR_NOMEM, "no memory for names of tensors");
     add_entry(src, name, t)->is_dead = !is_live && !options->keep_dead;
     return OK;
@@ -269,7 +272,7 @@ static enum status check_missing(struct source *src, const struct coverage *cove
 
         for (int layer = in_layers ? 0 : -1;
              layer < (in_layers ? (int)coverage->n_layers : 0); layer++) {
-            if (rule->when == WHEN_UNTIED ||
+            if (rule->when == WHEN_UNTIED || rule->when == WHEN_HEAD ||
                 !gemma_has_tensor(&src->config, rule, layer) ||
                 *seen_at(coverage, rule, layer))
                 continue;
@@ -313,7 +316,7 @@ enum status source_collect(struct source *src, const struct source_options *opti
     st = cover(src, &coverage, err);
     if (st == OK)
         st = check_missing(src, &coverage, err);
-    if (st == OK)
+    if (st == OK && coverage.family->has_partial_rope)
         st = add_rope_freqs(src, err);
     for (size_t i = 0; st == OK && i < n; i++)
         st = collect_one(src, options, checkpoint_at(src->cp, i), err);

@@ -4,6 +4,8 @@
 #include "convert/source.h"
 #include "formats/chat/chat.h"
 
+#include <stdio.h>
+
 /* Elements in all, outside expert tensors, and of one expert, for the size label. Tensors that are
  * not written count as well: the label names the model, not the file. */
 static void count_parameters(const struct source *src, struct gemma_identity *id)
@@ -81,6 +83,59 @@ static enum status describe_suppressed(struct source *src, const json_t *generat
                           err);
 }
 
+static struct source_entry *find_entry(struct source *src, const char *name)
+{
+    for (size_t i = 0; i < src->n_entries; i++)
+        if (strcmp(src->entries[i].name, name) == 0)
+            return &src->entries[i];
+    return NULL;
+}
+
+/* The widths of an encoder's dense heads, and how it gets from tokens to one vector. */
+static enum status describe_encoder(struct source *src, struct error *err)
+{
+    enum { POOLING_MEAN = 1 };
+    const char *arch = src->config.family->architecture;
+    char key[128], name[32];
+    enum status st = OK;
+
+    for (int head = 2; st == OK && head <= 3; head++) {
+        snprintf(name, sizeof(name), "dense_%d.weight", head);
+        const struct source_entry *e = find_entry(src, name);
+        if (!e)
+            continue;
+        snprintf(key, sizeof(key), "%s.dense_%d_feat_in", arch, head);
+        st = gguf_set_u32(src->meta, key, (uint32_t)e->ne[0], err);
+        snprintf(key, sizeof(key), "%s.dense_%d_feat_out", arch, head);
+        if (st == OK)
+            st = gguf_set_u32(src->meta, key, (uint32_t)e->ne[1], err);
+    }
+    snprintf(key, sizeof(key), "%s.pooling_type", arch);
+    return st == OK ? gguf_set_u32(src->meta, key, POOLING_MEAN, err) : st;
+}
+
+/* Rows of the table without a piece are never looked up: the converter leaves them out. */
+static enum status trim_vocabulary(struct source *src, uint64_t n_pieces,
+                                   struct error *err)
+{
+    static const char *const tables[] = {"token_embd.weight", "output.weight"};
+    const uint32_t n_rows = src->config.n_vocab;
+
+    for (int i = 0; i < 2; i++) {
+        struct source_entry *e = find_entry(src, tables[i]);
+
+        if (!e)
+            continue;
+        e->t = source_cut(&src->arena, e->t, n_pieces);
+        if (!e->t)
+            return fail(err, ERR_NOMEM, "no memory for %s", e->name);
+        e->ne[1] = n_pieces;
+    }
+    src->config.n_vocab = (uint32_t)n_pieces;
+    return source_note(src, err, "%u rows of the embedding without a piece left out",
+                       n_rows - (uint32_t)n_pieces);
+}
+
 static enum status describe_tokenizer(struct source *src,
                                       const struct source_options *options,
                                       struct error *err)
@@ -98,9 +153,12 @@ static enum status describe_tokenizer(struct source *src,
     if (st == OK)
         st = tokenizer_to_meta(tok, src->config.family->architecture, &templates,
                                src->meta, err);
-    if (st == OK && tokenizer_size(tok) != src->config.n_vocab)
+    const size_t n = st == OK ? tokenizer_size(tok) : 0;
+    if (st == OK && src->config.family->trims_vocabulary && n < src->config.n_vocab)
+        st = trim_vocabulary(src, n, err);
+    if (st == OK && n != src->config.n_vocab)
         st = fail(err, ERR_SHAPE, "%s: the tokenizer has %zu pieces (vocab_size is %u)",
-                  folder, tokenizer_size(tok), src->config.n_vocab);
+                  folder, n, src->config.n_vocab);
     tokenizer_free(tok);
     chat_templates_free(&templates);
     return st;
@@ -123,6 +181,8 @@ enum status source_describe(struct source *src, const struct source_options *opt
         st = gemma_describe_general(family->architecture, &identity, src->meta, err);
     if (st == OK)
         st = family->describe(&src->config, kept_file_type(src), src->meta, err);
+    if (st == OK && family->is_encoder)
+        st = describe_encoder(src, err);
     if (st == OK)
         st = describe_suppressed(src, generation, err);
     if (st == OK)

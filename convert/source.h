@@ -57,7 +57,8 @@ void source_close(struct source *src); /* NULL is fine */
 __attribute__((format(printf, 3, 4))) MUST_CHECK enum status
 source_note(struct source *src, struct error *err, const char *fmt, ...);
 
-/* Entries for every tensor of the family's table: rope_freqs first, then in source order. */
+/* Entries for every tensor of the family's table: rope_freqs first where the member has it, then in
+ * source order. */
 MUST_CHECK enum status source_collect(struct source *src,
                                       const struct source_options *options,
                                       struct error *err);
@@ -78,6 +79,13 @@ MUST_CHECK enum status source_override(struct source *src,
 /* A source tensor of n values computed here: frequencies of the rotary embedding. NULL: memory. */
 const struct source_tensor *source_constant(struct arena *arena, const char *name,
                                             const float *values, uint64_t n);
+
+/* The same tensor with 1 added to every value, in F32; and a matrix's first n_rows rows. Both borrow
+ * t; NULL: memory. */
+const struct source_tensor *source_shifted(struct arena *arena,
+                                           const struct source_tensor *t);
+const struct source_tensor *source_cut(struct arena *arena, const struct source_tensor *t,
+                                       uint64_t n_rows);
 
 /* ERR_CORRUPT naming tensor, row and column when one of n_rows * n_cols values is not finite;
  * row 0 of x is row `first` of the tensor. */

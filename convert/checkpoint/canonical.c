@@ -13,7 +13,8 @@ static const char *const inner_wrappers[] = {"_orig_mod", "base_layer"};
 
 /* Prefixes, stripped again and again until none fits. */
 static const char *const prefixes[] = {
-    "base_model.model.", "module.", "model.", "language_model.", "text_model.",
+    "base_model.model.", "module.",  "model.",   "language_model.",
+    "text_model.",       "encoder.", "decoder.",
 };
 
 /* Spellings inside a layer, and the ones used here. */
@@ -51,6 +52,7 @@ static const struct {
     {"ema.*", LEFTOVER_HARMLESS},
     {"value_head.*", LEFTOVER_HARMLESS},
     {"v_head.*", LEFTOVER_HARMLESS},
+    {"masked_embedding.*", LEFTOVER_HARMLESS},
     {"vision_tower.*", LEFTOVER_TOWER},
     {"audio_tower.*", LEFTOVER_TOWER},
     {"embed_vision.*", LEFTOVER_TOWER},
@@ -104,6 +106,14 @@ static const char *inside_layer(const char *name)
     return dot ? dot + 1 : NULL;
 }
 
+/* DiffusionGemma's decoder shares its encoder's weights, but for the scale of a layer's output. */
+static bool is_canvas_scalar(const char *found)
+{
+    const char *end = strrchr(found, '.');
+
+    return strstr(found, "decoder.layers.") && end && strcmp(end, ".layer_scalar") == 0;
+}
+
 static bool fits(const char *inner, const char *spelling)
 {
     return spelling[strlen(spelling) - 1] == '.' ? starts_with(inner, spelling)
@@ -120,6 +130,9 @@ const char *canonical_name(struct arena *arena, const char *found)
         drop_element(copy, inner_wrappers[i]);
 
     const char *name = strip_prefixes(copy);
+    if (is_canvas_scalar(found))
+        return arena_printf(arena, "%.*s.canvas_scalar", (int)(strrchr(name, '.') - name),
+                            name);
     for (size_t i = 0; i < COUNT(spellings); i++) {
         const char *inner = inside_layer(name);
         if (!inner || !fits(inner, spellings[i].found))

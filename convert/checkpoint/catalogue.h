@@ -9,6 +9,7 @@
  *     plain       NAME, any float type                        ──► NAME
  *     experts     layers.N.experts.E.gate_proj.weight ...      ──► layers.N.experts.gate_up_proj
  *     adapters    wrap source tensors that are already there
+ *     modules     2_Dense/model.safetensors and its like        ──► dense_2.linear.weight
  *
  * To teach carat another container of numbers: write a step, add it to the table.
  */
@@ -49,6 +50,9 @@ struct checkpoint {
     struct source_tensor **by_name; /* the same, sorted by name when `sorted` */
     size_t n_tensors, room;
     bool sorted;
+
+    struct dense_module *modules; /* in the arena; their files stay open */
+    size_t n_modules;
 
     const char **notes;
     size_t n_notes, notes_room;
@@ -106,6 +110,9 @@ MUST_CHECK enum status plain_claim(struct checkpoint *cp, struct error *err);
 MUST_CHECK enum status experts_claim(struct checkpoint *cp, struct error *err);
 MUST_CHECK enum status adapters_claim(struct checkpoint *cp, struct error *err);
 void adapters_close(struct checkpoint *cp);
+MUST_CHECK enum status modules_claim(struct checkpoint *cp, struct error *err);
+const struct file *modules_file(const struct checkpoint *cp, size_t i);
+void modules_close(struct checkpoint *cp);
 
 /* Fill t so that its rows are those of one stored tensor of a float type. */
 MUST_CHECK enum status plain_source(struct checkpoint *cp, struct source_tensor *t,

@@ -141,7 +141,8 @@ static enum status leftovers_claim(struct checkpoint *cp, struct error *err)
 }
 
 static enum status (*const steps[])(struct checkpoint *cp, struct error *err) = {
-    quantized_claim, leftovers_claim, plain_claim, experts_claim, adapters_claim,
+    quantized_claim, leftovers_claim, plain_claim,
+    experts_claim,   adapters_claim,  modules_claim,
 };
 
 static int by_order(const void *a, const void *b)
@@ -235,6 +236,7 @@ void checkpoint_close(struct checkpoint *cp)
     if (!cp)
         return;
     adapters_close(cp);
+    modules_close(cp);
     containers_close(cp);
     json_decref(cp->config);
     free(cp->tensors);

@@ -123,13 +123,22 @@ void containers_close(struct checkpoint *cp)
     archive_close(cp->archive);
 }
 
-size_t checkpoint_n_files(const struct checkpoint *cp)
+static size_t n_containers(const struct checkpoint *cp)
 {
     return cp->shards ? shards_n_files(cp->shards) : archive_n_files(cp->archive);
 }
 
+size_t checkpoint_n_files(const struct checkpoint *cp)
+{
+    return n_containers(cp) + cp->n_modules;
+}
+
 const struct file *checkpoint_file(const struct checkpoint *cp, size_t i)
 {
+    const size_t n = n_containers(cp);
+
+    if (i >= n)
+        return modules_file(cp, i - n);
     return cp->shards ? shards_file(cp->shards, (int)i)
                       : archive_file(cp->archive, (int)i);
 }

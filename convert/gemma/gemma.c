@@ -7,26 +7,32 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const struct gemma_family *const families[] = {&gemma4_family};
+static const struct gemma_family *const families[] = {
+    &gemma4_family,           &gemma4_assistant_family, &diffusion_gemma_family,
+    &embedding_gemma2_family, &gemma_embedding_family,  &gemma3_family,
+};
 
 enum { N_FAMILIES = sizeof(families) / sizeof(families[0]) };
 
-static bool answers_to(const struct gemma_family *family, const char *model_type)
+static bool answers_to(const struct gemma_family *family, const char *model_type,
+                       const json_t *config)
 {
+    if (family->accepts && !family->accepts(config))
+        return false;
     for (const char *const *name = family->model_types; *name; name++)
         if (strcmp(*name, model_type) == 0)
             return true;
     return false;
 }
 
-/* "gemma4, gemma4_text, ..." */
+/* "gemma4, EmbeddingGemma, ..." */
 static const char *list_supported(struct arena *arena)
 {
     const char *list = "";
 
     for (int i = 0; i < N_FAMILIES; i++)
-        for (const char *const *name = families[i]->model_types; *name && list; name++)
-            list = arena_printf(arena, "%s%s%s", list, *list ? ", " : "", *name);
+        list = arena_printf(arena, "%s%s%s", list ? list : "", i ? ", " : "",
+                            families[i]->name);
     return list ? list : "";
 }
 
@@ -39,7 +45,7 @@ enum status gemma_read_config(const json_t *config, struct arena *arena,
         return fail(err, ERR_USAGE, "model_type is missing (one of %s expected)",
                     list_supported(arena));
     for (int i = 0; i < N_FAMILIES; i++) {
-        if (!answers_to(families[i], model_type))
+        if (!answers_to(families[i], model_type, config))
             continue;
         *out = (struct gemma_config){.family = families[i], .model_type = model_type};
         return families[i]->read(config, arena, out, err);
@@ -96,6 +102,7 @@ bool gemma_has_tensor(const struct gemma_config *config, const struct gemma_tens
         return !config->layers[layer].shares_kv && !config->layers[layer].v_is_k;
     case WHEN_ALWAYS:
     case WHEN_UNTIED:
+    case WHEN_HEAD:
         break;
     }
     return true;
@@ -107,11 +114,16 @@ uint64_t gemma_size(const struct gemma_config *config, enum gemma_dim dim, int l
 
     switch (dim) {
     case DIM_NONE:
+    case DIM_ANY:
         return 0;
     case DIM_ONE:
         return 1;
     case DIM_EMBD:
         return config->n_embd;
+    case DIM_EMBD_OUT:
+        return config->n_embd_out;
+    case DIM_EMBD_OUT_2:
+        return 2 * (uint64_t)config->n_embd_out;
     case DIM_VOCAB:
         return config->n_vocab;
     case DIM_VOCAB_PLE:
@@ -127,7 +139,7 @@ uint64_t gemma_size(const struct gemma_config *config, enum gemma_dim dim, int l
     case DIM_HEAD:
         return l ? l->head_dim : 0;
     case DIM_FF:
-        return l ? l->n_ff : 0;
+        return l ? l->n_ff : config->n_ff;
     case DIM_EXPERTS:
         return config->n_experts;
     case DIM_FF_EXPERT:
@@ -144,6 +156,8 @@ const char *gemma_size_keys(enum gemma_dim dim)
         [DIM_NONE] = "",
         [DIM_ONE] = "1",
         [DIM_EMBD] = "hidden_size",
+        [DIM_EMBD_OUT] = "backbone_hidden_size or embedding_dim",
+        [DIM_EMBD_OUT_2] = "2 x backbone_hidden_size",
         [DIM_VOCAB] = "vocab_size",
         [DIM_VOCAB_PLE] = "vocab_size_per_layer_input",
         [DIM_PLE] = "hidden_size_per_layer_input",
@@ -155,6 +169,7 @@ const char *gemma_size_keys(enum gemma_dim dim)
         [DIM_EXPERTS] = "num_experts",
         [DIM_FF_EXPERT] = "moe_intermediate_size",
         [DIM_FF_EXPERT_2] = "2 x moe_intermediate_size",
+        [DIM_ANY] = "any",
     };
 
     return keys[dim];

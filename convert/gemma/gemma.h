@@ -3,7 +3,7 @@
  *
  * A member is one struct gemma_family: which model_type it answers to, a reader of its config, a
  * table of its tensors, and a writer of its architecture's keys. families[] in gemma.c lists them;
- * adding a member is one file with those four things.
+ * adding a member is one file with those four things: docs/adding-a-model.md.
  *
  * Sources: config and tensor names of the released checkpoints as the transformers library reads
  * them; GGUF keys, types and order as llama.cpp 0.5.0's converter writes them.
@@ -31,12 +31,18 @@ struct gemma_config {
     uint32_t n_vocab, n_vocab_ple, n_ple; /* n_ple: width of a layer's slice; 0 without */
     uint32_t head_dim, head_dim_full, n_kv, n_kv_full;
     uint32_t n_ff;
+    uint32_t
+        n_embd_out;    /* drafters: the target's width; EmbeddingGemma 2: the answer's */
+    uint32_t n_canvas; /* tokens denoised at once; 0 without */
+    uint32_t yes_token, no_token; /* of a classifier: ids whose logits are its answer */
     uint32_t n_experts, n_experts_used, n_ff_expert; /* 0 without */
     bool is_double_wide; /* MLP of layers that share keys and values: 2 * n_ff */
     bool has_full_kv;    /* full layers have a number of KV heads of their own */
     bool has_towers;     /* vision_config or audio_config is there */
-    float softcap;       /* of the logits; 0 without */
+    bool is_classifier;
+    float softcap; /* of the logits; 0 without */
     float rms_eps, rope_base, rope_base_swa, rotary_share;
+    float rope_factor;          /* divides the frequencies of full layers; 0: none */
     struct gemma_layer *layers; /* n_layers, from the arena */
 };
 
@@ -47,6 +53,8 @@ enum gemma_dim {
     DIM_NONE,
     DIM_ONE,
     DIM_EMBD,
+    DIM_EMBD_OUT,
+    DIM_EMBD_OUT_2, /* an embedding and a hidden state of that width */
     DIM_VOCAB,
     DIM_VOCAB_PLE,
     DIM_PLE,     /* a layer's slice */
@@ -58,6 +66,7 @@ enum gemma_dim {
     DIM_EXPERTS,
     DIM_FF_EXPERT,
     DIM_FF_EXPERT_2, /* gate and up rows */
+    DIM_ANY,         /* whatever the tensor says */
 };
 
 /* When a tensor is part of the model. */
@@ -68,6 +77,7 @@ enum gemma_when {
     WHEN_OWN_KV, /* the layer has keys of its own; otherwise the tensor is dead */
     WHEN_OWN_V,  /* ... and values of its own */
     WHEN_UNTIED, /* optional: a head of its own */
+    WHEN_HEAD,   /* optional: a dense head behind the pooling */
 };
 
 enum { GEMMA_MAX_DIMS = 3 };
@@ -83,8 +93,14 @@ struct gemma_family {
     const char *name;               /* for people: "gemma4" */
     const char *architecture;       /* GGUF's */
     const char *const *model_types; /* NULL behind the last */
+    /* NULL; or configs of those types that are this member, not the one listed after it. */
+    bool (*accepts)(const json_t *config);
     const struct gemma_tensor *tensors;
     size_t n_tensors;
+    bool shifts_norms;     /* vectors are stored as differences from 1 */
+    bool trims_vocabulary; /* rows behind the tokenizer's last piece are padding */
+    bool has_partial_rope; /* full layers rotate a part of their heads: rope_freqs */
+    bool is_encoder; /* its answer is the mean of all tokens, through heads it may have */
     enum status (*read)(const json_t *config, struct arena *arena,
                         struct gemma_config *out, struct error *err);
     /* Keys of the architecture, general.file_type among them. */
@@ -107,7 +123,7 @@ const struct gemma_tensor *gemma_find_tensor(const struct gemma_config *config,
 bool gemma_has_tensor(const struct gemma_config *config, const struct gemma_tensor *rule,
                       int layer);
 
-/* The size a shape demands. */
+/* The size a shape demands; 0: any. */
 uint64_t gemma_size(const struct gemma_config *config, enum gemma_dim dim, int layer);
 
 /* The config's keys a size comes from, for sentences: "hidden_size_per_layer_input x ...". */

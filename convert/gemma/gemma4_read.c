@@ -39,8 +39,20 @@ static bool is_unified(const char *model_type)
     return strncmp(model_type, "gemma4_unified", strlen("gemma4_unified")) == 0;
 }
 
-static enum status read_sizes(const json_t *config, struct gemma_config *out,
-                              struct error *err)
+/* A drafter's layers all use another model's keys and values. */
+static enum status check_shared(const struct gemma4_traits *traits,
+                                const struct gemma_config *out, struct error *err)
+{
+    const bool all = out->n_kv_shared == out->n_layers;
+
+    if (out->n_kv_shared > out->n_layers || all != traits->is_drafter)
+        return fail(err, ERR_CORRUPT, "num_kv_shared_layers is %u of %u layers",
+                    out->n_kv_shared, out->n_layers);
+    return OK;
+}
+
+static enum status read_sizes(const json_t *config, const struct gemma4_traits *traits,
+                              struct gemma_config *out, struct error *err)
 {
     const bool unified = is_unified(out->model_type);
     const struct {
@@ -68,7 +80,7 @@ static enum status read_sizes(const json_t *config, struct gemma_config *out,
         st = field_u32(config, fields[i].key, fields[i].absent, fields[i].to, err);
     /* null, unlike a missing key, says that there is no per-layer input */
     if (st == OK && !unified && !field_exists(config, "hidden_size_per_layer_input"))
-        out->n_ple = 256;
+        out->n_ple = traits->n_ple;
     else if (st == OK && !unified)
         st = field_u32(config, "hidden_size_per_layer_input", 0, &out->n_ple, err);
     if (st != OK)
@@ -82,14 +94,11 @@ static enum status read_sizes(const json_t *config, struct gemma_config *out,
         return fail(err, ERR_CORRUPT,
                     "a size is 0 (hidden_size, intermediate_size, vocab_size, "
                     "head_dim or a number of heads)");
-    if (out->n_kv_shared >= out->n_layers)
-        return fail(err, ERR_CORRUPT, "num_kv_shared_layers is %u of %u layers",
-                    out->n_kv_shared, out->n_layers);
-    return OK;
+    return check_shared(traits, out, err);
 }
 
-static enum status read_experts(const json_t *config, struct gemma_config *out,
-                                struct error *err)
+static enum status read_experts(const json_t *config, bool always,
+                                struct gemma_config *out, struct error *err)
 {
     const char *width = field_find(config, "expert_intermediate_size") &&
                                 !field_find(config, "moe_intermediate_size")
@@ -100,7 +109,7 @@ static enum status read_experts(const json_t *config, struct gemma_config *out,
     const char *used = field_find(config, "num_experts_per_tok") ? "num_experts_per_tok"
                                                                  : "top_k_experts";
     bool has_experts = false;
-    enum status st = field_bool(config, "enable_moe_block", false, &has_experts, err);
+    enum status st = field_bool(config, "enable_moe_block", always, &has_experts, err);
 
     if (st != OK || !has_experts)
         return st;
@@ -141,8 +150,8 @@ static enum status read_rope_of(const json_t *ropes, const char *kind,
     return OK;
 }
 
-static enum status read_rope(const json_t *config, struct gemma_config *out,
-                             struct error *err)
+static enum status read_rope(const json_t *config, const char *full_rope,
+                             struct gemma_config *out, struct error *err)
 {
     const json_t *ropes = field_find(config, "rope_parameters");
     const json_t *full = NULL, *local = NULL;
@@ -155,8 +164,8 @@ static enum status read_rope(const json_t *config, struct gemma_config *out,
     if (st == OK)
         st = field_f32(config, "rope_local_base_freq", 1e4, &out->rope_base_swa, err);
     if (st == OK)
-        st = read_rope_of(ropes, "full_attention", "proportional", &out->rope_base, &full,
-                          err);
+        st =
+            read_rope_of(ropes, "full_attention", full_rope, &out->rope_base, &full, err);
     if (st == OK)
         st = read_rope_of(ropes, "sliding_attention", "default", &out->rope_base_swa,
                           &local, err);
@@ -240,12 +249,13 @@ static enum status read_per_layer(const json_t *config, struct gemma_config *out
     return OK;
 }
 
-static enum status fill_layers(struct gemma_config *out, bool k_eq_v, struct error *err)
+static enum status fill_layers(const struct gemma4_traits *traits, bool k_eq_v,
+                               struct gemma_config *out, struct error *err)
 {
     const uint32_t n_own = out->n_layers - out->n_kv_shared;
     bool has[2] = {false, false};
 
-    if (!k_eq_v)
+    if (!k_eq_v && !traits->has_full_kv)
         out->n_kv_full = 0; /* the model looks at it only with K = V layers */
     out->has_full_kv = out->n_kv_full != 0;
     for (uint32_t i = 0; i < out->n_layers; i++) {
@@ -258,7 +268,7 @@ static enum status fill_layers(struct gemma_config *out, bool k_eq_v, struct err
         l->n_ff = out->is_double_wide && l->shares_kv ? 2 * out->n_ff : out->n_ff;
         if (!l->shares_kv)
             has[l->is_sliding] = true;
-        else if (!has[l->is_sliding])
+        else if (!has[l->is_sliding] && !traits->is_drafter)
             return fail(
                 err, ERR_CORRUPT,
                 "num_kv_shared_layers is %u, but layer %u (%s) has no earlier layer of "
@@ -289,26 +299,27 @@ static enum status check_zeros(const json_t *config, const struct gemma_config *
     return OK;
 }
 
-enum status gemma4_read(const json_t *config, struct arena *arena,
-                        struct gemma_config *out, struct error *err)
+enum status gemma4_read(const json_t *config, const struct gemma4_traits *traits,
+                        struct arena *arena, struct gemma_config *out, struct error *err)
 {
     bool k_eq_v = false;
     enum status st = refuse_other(config, err);
 
     if (st == OK)
-        st = read_sizes(config, out, err);
+        st = read_sizes(config, traits, out, err);
     if (st == OK)
-        st = read_experts(config, out, err);
+        st = read_experts(config, traits->always_experts, out, err);
     if (st == OK)
-        st = read_rope(config, out, err);
+        st = read_rope(config, traits->full_rope, out, err);
     if (st == OK)
         st = field_bool(config, "use_double_wide_mlp", false, &out->is_double_wide, err);
     if (st == OK)
-        st = field_bool(config, "attention_k_eq_v", false, &k_eq_v, err);
+        st = field_bool(config, "attention_k_eq_v", traits->always_k_eq_v, &k_eq_v, err);
     if (st == OK)
         st = field_f32(config, "rms_norm_eps", 1e-6, &out->rms_eps, err);
     if (st == OK)
-        st = field_f32(config, "final_logit_softcapping", 0, &out->softcap, err);
+        st = field_f32(config, "final_logit_softcapping", traits->softcap, &out->softcap,
+                       err);
     if (st != OK)
         return st;
 
@@ -319,7 +330,7 @@ enum status gemma4_read(const json_t *config, struct arena *arena,
     if (st == OK)
         st = read_per_layer(config, out, err);
     if (st == OK)
-        st = fill_layers(out, k_eq_v, err);
+        st = fill_layers(traits, k_eq_v, out, err);
     if (st == OK && out->n_ple > 0 && out->n_vocab_ple < out->n_vocab)
         return fail(
             err, ERR_SHAPE,
@@ -330,7 +341,7 @@ enum status gemma4_read(const json_t *config, struct arena *arena,
         st = check_zeros(config, out, err);
     out->has_towers = json_is_object(json_object_get(config, "vision_config")) ||
                       json_is_object(json_object_get(config, "audio_config"));
-    if (st == OK && out->softcap == 0)
+    if (st == OK && out->softcap == 0 && !traits->is_drafter && !out->family->is_encoder)
         log_warn(
             "final_logit_softcapping is not set: logits are not capped (released models "
             "have 30)");

@@ -11,7 +11,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char *const members[] = {"e2b", "e4b", "31b", "26b-a4b", "12b"};
+static const char *const members[] = {
+    "e2b",
+    "e4b",
+    "31b",
+    "26b-a4b",
+    "12b",
+    "e2b-assistant",
+    "12b-assistant",
+    "31b-assistant",
+    "gemma3-text",
+    "gemma3-4b",
+    "embeddinggemma",
+};
 
 enum { N_MEMBERS = sizeof(members) / sizeof(members[0]) };
 
@@ -278,9 +290,14 @@ static void expect_value(const struct gguf_value *is, const json_t *want)
     }
 }
 
-static bool is_our_own(const char *key)
+/* The converter could not read the small vocabulary for an older architecture: those inventories
+ * have no tokenizer.* keys. */
+static bool is_our_own(const char *key, const json_t *inventory)
 {
-    return strncmp(key, "carat.", strlen("carat.")) == 0;
+    const bool has_vocabulary = json_object_get(inventory, "tokenizer.ggml.tokens");
+
+    return strncmp(key, "carat.", strlen("carat.")) == 0 ||
+           (!has_vocabulary && strncmp(key, "tokenizer.", strlen("tokenizer.")) == 0);
 }
 
 Test(golden, metadata_has_the_converter_s_keys_types_values_and_order)
@@ -304,7 +321,8 @@ Test(golden, metadata_has_the_converter_s_keys_types_values_and_order)
             expect_value(is, want);
         }
         for (; at < gguf_meta_count(meta); at++)
-            cr_expect(is_our_own(gguf_meta_at(meta, at)->key));
+            cr_expect(
+                is_our_own(gguf_meta_at(meta, at)->key, json_object_get(tree, "kv")));
         gguf_close(file);
         json_decref(tree);
     }
