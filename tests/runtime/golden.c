@@ -10,7 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-const char *const members[N_MEMBERS] = {"e2b", "e4b", "12b", "26b-a4b", "31b"};
+const char *const members[N_MEMBERS] = {
+    "e2b", "e4b", "12b", "26b-a4b", "31b", "gemma3-text", "gemma3-4b", "shieldgemma2"};
 
 void golden_open_folder(struct golden *golden, const char *folder)
 {

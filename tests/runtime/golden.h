@@ -10,7 +10,8 @@
 
 #include <stdbool.h>
 
-enum { N_MEMBERS = 5, N_PROMPTS = 3 };
+enum { N_MEMBERS = 8, N_PROMPTS = 3 };
+/* Those that generate text. */
 extern const char *const members[N_MEMBERS];
 
 struct golden {
