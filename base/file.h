@@ -90,4 +90,10 @@ void output_keep(struct output *dst);
 MUST_CHECK enum status file_write_all(const char *path, const void *bytes, size_t n, bool force,
                                       struct error *err);
 
+/* Write n bytes over those at `offset` of a file that is there and long enough, and sync them. Not
+ * whole or nothing: for the few writers that must not copy the rest. ERR_USAGE when it cannot be
+ * opened or is shorter; ERR_IO. */
+MUST_CHECK enum status file_overwrite(const char *path, uint64_t offset, const void *bytes,
+                                      size_t n, struct error *err);
+
 #endif

@@ -129,26 +129,32 @@ enum status output_open(const char *path, const struct output_options *options,
     return st;
 }
 
-enum status output_write(struct output *dst, uint64_t offset, const void *buf, size_t n,
-                         struct error *err)
+static enum status write_at(int fd, const char *path, uint64_t offset, const void *buf,
+                            size_t n, struct error *err)
 {
     const unsigned char *at = buf;
 
     if (offset > INT64_MAX || n > INT64_MAX - offset)
-        return fail(err, ERR_IO, "%s: %s", dst->path, strerror(EFBIG));
+        return fail(err, ERR_IO, "%s: %s", path, strerror(EFBIG));
     while (n > 0) {
-        ssize_t put = pwrite(dst->fd, at, n < WRITE_MOST ? n : WRITE_MOST, (off_t)offset);
+        ssize_t put = pwrite(fd, at, n < WRITE_MOST ? n : WRITE_MOST, (off_t)offset);
 
         if (put < 0 && errno == EINTR)
             continue;
         if (put <= 0)
-            return fail(err, ERR_IO, "%s: %s at byte %" PRIu64, dst->path,
+            return fail(err, ERR_IO, "%s: %s at byte %" PRIu64, path,
                         strerror(put < 0 ? errno : ENOSPC), offset);
         at += put;
         offset += (uint64_t)put;
         n -= (size_t)put;
     }
     return OK;
+}
+
+enum status output_write(struct output *dst, uint64_t offset, const void *buf, size_t n,
+                         struct error *err)
+{
+    return write_at(dst->fd, dst->path, offset, buf, n, err);
 }
 
 enum status output_read(struct output *dst, uint64_t offset, void *buf, size_t n,
@@ -250,4 +256,26 @@ enum status file_write_all(const char *path, const void *bytes, size_t n, bool f
         return st;
     }
     return output_commit(dst, n, err);
+}
+
+enum status file_overwrite(const char *path, uint64_t offset, const void *bytes, size_t n,
+                           struct error *err)
+{
+    struct stat info;
+    enum status st = OK;
+    const int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+    if (fd < 0 || fstat(fd, &info) != 0)
+        st = fail(err, ERR_USAGE, "%s: %s", path, strerror(errno));
+    else if (!S_ISREG(info.st_mode) || offset > (uint64_t)info.st_size ||
+             n > (uint64_t)info.st_size - offset)
+        st = fail(err, ERR_USAGE, "%s: not a file that has byte %" PRIu64, path,
+                  offset + n);
+    if (st == OK)
+        st = write_at(fd, path, offset, bytes, n, err);
+    if (st == OK && fsync(fd) != 0)
+        st = fail(err, ERR_IO, "%s: %s", path, strerror(errno));
+    if (fd >= 0 && close(fd) != 0 && st == OK)
+        st = fail(err, ERR_IO, "%s: %s", path, strerror(errno));
+    return st;
 }

@@ -23,6 +23,7 @@ static const struct command {
      "one streaming pass from source to packed files"},
     {"plan", cmd_plan, "SOURCE", "what convert would do, tensor by tensor"},
     {"inspect", cmd_inspect, "FILE", "metadata, tensors, types, sizes, warnings"},
+    {"patch", cmd_patch, "FILE.gguf", "other metadata, tensors untouched"},
     {"run", cmd_run, "MODEL [-p TEXT]", "generate"},
     {"logits", cmd_logits, "MODEL --ids FILE -o OUT", "what the runtime computes"},
     {"embed", cmd_embed, "MODEL --text FILE -o OUT", "sentence embeddings"},

@@ -164,4 +164,21 @@ MUST_CHECK enum status gguf_layout(const struct gguf_meta *meta,
  * shard suffix is replaced. NULL when memory is out. */
 char *gguf_shard_path(const char *path, unsigned no, unsigned count);
 
+/* ---- changing ---- */
+
+/* Set "KEY=VALUE": as the type the key has, or as a string when it is new. ERR_USAGE when the value
+ * is none of that type, and for keys a file's layout rests on. */
+MUST_CHECK enum status gguf_assign(struct gguf_meta *meta, const char *pair,
+                                   struct error *err);
+
+/* Give the (first) file at `path`, open as `file`, this metadata in place of its own. Tensor bytes
+ * stay as they are. *in_place: the header fits where the old one was, and only it was written
+ * (should the machine stop meanwhile, the header is lost). Otherwise the file is written anew
+ * beside the old one, which it replaces when whole. `file` shows the old one; close it. ERR_IO,
+ * ERR_INTERRUPTED, ERR_NOMEM. */
+MUST_CHECK enum status gguf_patch(const char *path, const struct gguf *file,
+                                  const struct gguf_meta *meta,
+                                  const struct progress *progress, bool *in_place,
+                                  struct error *err);
+
 #endif
