@@ -19,10 +19,15 @@ void conversion_rows(struct conversion *c, struct option rows[CONVERSION_OPTIONS
         {"ple-type", 0, OPTION_TEXT, &c->ple_type, "T", "type of the per-layer table"},
         {"lora", 0, OPTION_TEXTS, &c->loras, "DIR[:SCALE]",
          "merge this adapter in the same pass; may be given several times"},
-        {"imatrix", 0, OPTION_TEXT, &c->imatrix, "FILE", "importance matrix, GGUF or .dat"},
+        {"imatrix", 0, OPTION_TEXT, &c->imatrix, "FILE",
+         "importance matrix, GGUF or .dat"},
+        {"stats", 0, OPTION_TEXT, &c->moments, "FILE",
+         "second moments, from carat calibrate --hessian"},
         {"method", 0, OPTION_CHOICE, &c->method, "plain|search|compensate",
-         "rounding: llama.cpp's to the bit (the default), better scales, or error feedback"},
-        {"resume", 0, OPTION_FLAG, &c->resume, NULL, "continue an interrupted conversion"},
+         "rounding: llama.cpp's to the bit (the default), better scales, or error "
+         "feedback"},
+        {"resume", 0, OPTION_FLAG, &c->resume, NULL,
+         "continue an interrupted conversion"},
         {"max-memory", 0, OPTION_SIZE, &c->max_memory, "SIZE",
          "refuse when it cannot be done in this much; default 1G"},
         {"metadata", 0, OPTION_TEXTS, &c->metadata, "KEY=VALUE",
@@ -39,8 +44,8 @@ void conversion_rows(struct conversion *c, struct option rows[CONVERSION_OPTIONS
 }
 
 /* "DIR" or "DIR:SCALE": a colon counts when a number follows it to the end. */
-static enum status read_lora(struct conversion *c, const char *text, struct convert_lora *out,
-                             struct error *err)
+static enum status read_lora(struct conversion *c, const char *text,
+                             struct convert_lora *out, struct error *err)
 {
     const char *colon = strrchr(text, ':');
     char *end = NULL;
@@ -77,6 +82,7 @@ enum status conversion_options(struct conversion *c, struct convert_options *out
         .ple_type = c->ple_type,
         .ple_inline = c->ple == 1,
         .imatrix = c->imatrix,
+        .moments = c->moments,
         .method = (enum method)c->method,
         .force = c->force,
         .resume = c->resume,

@@ -9,7 +9,7 @@
 
 /* What the user wrote, and the strings made of it. */
 struct conversion {
-    const char *out, *type, *recipe, *ple_type, *imatrix, *chat_template;
+    const char *out, *type, *recipe, *ple_type, *imatrix, *moments, *chat_template;
     struct texts loras, metadata;
     int ple, method; /* positions in "split|inline" and "plain|search|compensate" */
     uint64_t max_memory;
@@ -18,7 +18,7 @@ struct conversion {
     struct arena arena;
 };
 
-enum { CONVERSION_OPTIONS = 14 };
+enum { CONVERSION_OPTIONS = 15 };
 
 /* Fill rows whose values lie in `c`; the caller may add its own behind and ends the table. */
 void conversion_rows(struct conversion *c, struct option rows[CONVERSION_OPTIONS]);

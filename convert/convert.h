@@ -18,7 +18,7 @@ struct convert_lora {
 struct source_options {
     const struct convert_lora *loras;
     size_t n_loras;
-    const char *chat_template; /* a file that replaces the source's, or NULL */
+    const char *chat_template;   /* a file that replaces the source's, or NULL */
     const char *const *metadata; /* KEY=VALUE strings */
     size_t n_metadata;
     bool keep_dead; /* keep k/v tensors of KV-sharing layers when the source has them */
@@ -28,23 +28,27 @@ struct source_options {
  * become when nothing is quantized (F32, F16 and BF16 stay; anything else is decoded to F32, or to
  * a block type where the codes fit exactly). Rows are transformed as they are read; memory stays
  * bounded. Everything is checked here: names, shapes, what is missing, what is too much. */
-MUST_CHECK enum status convert_open_source(const char *path, const struct source_options *options,
+MUST_CHECK enum status convert_open_source(const char *path,
+                                           const struct source_options *options,
                                            struct model **out, struct error *err);
 
 /* A GGUF file, or else a source: what every verb that takes a MODEL calls. */
-MUST_CHECK enum status convert_open_model(const char *path, const struct source_options *options,
+MUST_CHECK enum status convert_open_model(const char *path,
+                                          const struct source_options *options,
                                           struct model **out, struct error *err);
 
 struct convert_options {
     struct source_options source;
-    const char *type;        /* mix name; NULL: the default */
-    const char *recipe;      /* file, or NULL */
-    const char *ple_type;    /* type name for the per-layer table, or NULL: the mix decides */
-    bool ple_inline;         /* one file instead of two */
-    const char *imatrix;     /* file, or NULL */
+    const char *type;   /* mix name; NULL: the default */
+    const char *recipe; /* file, or NULL */
+    const char
+        *ple_type;       /* type name for the per-layer table, or NULL: the mix decides */
+    bool ple_inline;     /* one file instead of two */
+    const char *imatrix; /* file, or NULL */
+    const char *moments; /* file of second moments, for METHOD_COMPENSATE; or NULL */
     enum method method;
     bool force, resume;
-    uint64_t max_memory;     /* bytes; 0: 1 GiB */
+    uint64_t max_memory; /* bytes; 0: 1 GiB */
 };
 
 /* What convert would do with one output tensor. */
@@ -54,7 +58,7 @@ struct plan_entry {
     const char *transform;   /* "copy", "stack 128 experts", ... */
     const char *source_type; /* "BF16", "int4 g32", ... */
     enum block_type type;
-    const char *why;         /* the rule that decided the type */
+    const char *why; /* the rule that decided the type */
     int n_dims;
     uint64_t ne[4];
     uint64_t n_bytes, offset; /* offset in its file */
@@ -76,14 +80,14 @@ struct plan {
 
 /* Decide everything and write nothing. `out_path` may be NULL ("OUT.gguf"). */
 MUST_CHECK enum status convert_plan(const char *source, const char *out_path,
-                                    const struct convert_options *options, struct plan **out,
-                                    struct error *err);
+                                    const struct convert_options *options,
+                                    struct plan **out, struct error *err);
 void plan_free(struct plan *plan); /* NULL is fine */
 
 /* Write the types of a plan as a recipe: a line a tensor. ERR_USAGE when the file exists and
  * `force` is off; ERR_IO. */
-MUST_CHECK enum status convert_write_recipe(const struct plan *plan, const char *path, bool force,
-                                            struct error *err);
+MUST_CHECK enum status convert_write_recipe(const struct plan *plan, const char *path,
+                                            bool force, struct error *err);
 
 struct convert_result {
     struct {
@@ -98,8 +102,8 @@ struct convert_result {
 /* Carry it out. On success every output file is whole under its name; otherwise none is. */
 MUST_CHECK enum status convert_run(const char *source, const char *out_path,
                                    const struct convert_options *options,
-                                   const struct progress *progress, struct convert_result *result,
-                                   struct error *err);
+                                   const struct progress *progress,
+                                   struct convert_result *result, struct error *err);
 void convert_result_free(struct convert_result *result);
 
 #endif

@@ -68,20 +68,20 @@ struct feedback_report feedback_report(const struct feedback *fb)
     return report;
 }
 
-static bool find_entry(const struct feedback *fb, const struct work_item *item,
+static bool find_entry(const struct moments *moments, const struct work_item *item,
                        uint64_t matrix, struct moments_entry *entry)
 {
     char input[MOMENTS_NAME];
 
     return moments_input(item->e->name, item->e->n_dims == 3 ? (int)matrix : -1, input) &&
-           moments_find(fb->moments, input, entry) && entry->n == item->e->ne[0];
+           moments_find(moments, input, entry) && entry->n == item->e->ne[0];
 }
 
-bool feedback_covers(const struct feedback *fb, const struct work_item *item)
+bool feedback_covers(const struct moments *moments, const struct work_item *item)
 {
     struct moments_entry entry;
 
-    return compensate_can(item->type) && find_entry(fb, item, 0, &entry);
+    return compensate_can(item->type) && find_entry(moments, item, 0, &entry);
 }
 
 /* ---- how columns are grouped ---- */
@@ -233,7 +233,7 @@ static enum status prepare_matrix(struct feedback *fb, const struct work_item *i
     enum status st;
 
     drop_matrix(fb);
-    if (!find_entry(fb, item, matrix, &entry))
+    if (!find_entry(fb->moments, item, matrix, &entry))
         return fail(err, ERR_CORRUPT, "%s: no second moments of its input %" PRIu64,
                     item->e->name, matrix);
     fb->item = item;

@@ -19,18 +19,19 @@ enum { FEEDBACK_COLUMNS = 4096 };
 
 struct feedback;
 
+/* True when the file has the input of this item's matrices and the type can be compensated. */
+bool feedback_covers(const struct moments *moments, const struct work_item *item);
+
 /* `moments` is borrowed. ERR_NOMEM. */
 MUST_CHECK enum status feedback_new(const struct moments *moments, struct feedback **out,
                                     struct error *err);
 void feedback_free(struct feedback *feedback); /* NULL is fine */
 
-/* True when the file has the input of this item's matrices and the type can be compensated. */
-bool feedback_covers(const struct feedback *feedback, const struct work_item *item);
-
 /* Round rows [first, first + n) of the item, decoded at x, into blocks at out. Rows may cross from
  * one expert's matrix into the next. */
-MUST_CHECK enum status feedback_rows(struct feedback *feedback, const struct work_item *item,
-                                     uint64_t first, uint64_t n, const float *x, uint8_t *out,
+MUST_CHECK enum status feedback_rows(struct feedback *feedback,
+                                     const struct work_item *item, uint64_t first,
+                                     uint64_t n, const float *x, uint8_t *out,
                                      struct error *err);
 
 /* Mean over the matrices so far of held-out loss, relative to the search with the diagonal, and how

@@ -26,8 +26,7 @@ static bool is_repacked(const struct work_item *item)
     return is_quantized(item->type) && item->type == item->e->kept;
 }
 
-static enum status check_item(const struct work *work, const struct work_item *item,
-                              struct error *err)
+static enum status check_item(const struct work_item *item, struct error *err)
 {
     const struct block_info *info = block_type_info(item->type);
 
@@ -35,10 +34,9 @@ static enum status check_item(const struct work *work, const struct work_item *i
         return fail(err, ERR_UNSUPPORTED, "%s: type %s cannot be written", item->e->name,
                     block_type_name(item->type));
     if (item->e->ne[0] % info->weights != 0)
-        return fail(err, ERR_SHAPE, "%s: rows of %" PRIu64 " are not whole blocks of %s (%u)",
+        return fail(err, ERR_SHAPE,
+                    "%s: rows of %" PRIu64 " are not whole blocks of %s (%u)",
                     item->e->name, item->e->ne[0], info->name, info->weights);
-    if (work->method == METHOD_COMPENSATE)
-        return fail(err, ERR_UNSUPPORTED, "--method compensate needs second moments of activations");
     return OK;
 }
 
@@ -52,8 +50,8 @@ static enum status find_importance(const struct work *work, struct work_item *it
         return OK;
     if (!stats_shape(work->stats, e->name, e->ne[0], e->ne[2]))
         return fail(err, ERR_SHAPE,
-                    "%s: the importance matrix has %" PRIu64 " x %" PRIu64 " values (%" PRIu64
-                    " x %" PRIu64 " expected)",
+                    "%s: the importance matrix has %" PRIu64 " x %" PRIu64
+                    " values (%" PRIu64 " x %" PRIu64 " expected)",
                     e->name, s->n_mats, s->n_cols, e->ne[2], e->ne[0]);
     item->importance = s;
     return OK;
@@ -65,25 +63,27 @@ static enum block_type wide_type(enum block_type kept)
     return is_quantized(kept) ? TYPE_F32 : kept;
 }
 
-static enum status add_item(struct work *work, const struct types *types, size_t i, int file,
-                            const struct wider *wider, struct error *err)
+static enum status add_item(struct work *work, const struct types *types, size_t i,
+                            int file, const struct wider *wider, struct error *err)
 {
     const struct source_entry *e = &work->src->entries[i];
     struct work_item *item = &work->items[work->n_items];
     enum status st;
 
-    *item = (struct work_item){.e = e, .type = types->of[i], .why = types->why[i], .file = file};
+    *item = (struct work_item){
+        .e = e, .type = types->of[i], .why = types->why[i], .file = file};
     if (wider && wider->at && wider->at[work->n_items]) {
         item->type = wide_type(e->kept);
         item->why = "a block's scale does not fit F16";
     }
     work->n_items++;
-    st = check_item(work, item, err);
+    st = check_item(item, err);
     if (st != OK)
         return st;
     item->n_rows = e->ne[1] * e->ne[2] * e->ne[3];
     item->row_bytes = block_row_bytes(item->type, e->ne[0]);
-    return find_importance(work, item, err);
+    st = find_importance(work, item, err);
+    return st == OK ? work_decide_method(work, item, err) : st;
 }
 
 /* Source order, but the per-layer table in a file of its own, or last. */
@@ -124,22 +124,28 @@ static enum status set_split_keys(struct gguf_meta *meta, uint16_t no, size_t n_
 
 static const char *method_name(enum method method)
 {
-    static const char *const names[] = {
-        [METHOD_PLAIN] = "plain", [METHOD_SEARCH] = "search", [METHOD_COMPENSATE] = "compensate"};
+    static const char *const names[] = {[METHOD_PLAIN] = "plain",
+                                        [METHOD_SEARCH] = "search",
+                                        [METHOD_COMPENSATE] = "compensate",
+                                        [METHOD_GRID] = "grid"};
     return names[method];
 }
 
 /* How the file was made, so that a third person gets the same bytes. */
-static enum status record_choices(struct work *work, const struct convert_options *options,
+static enum status record_choices(struct work *work,
+                                  const struct convert_options *options,
                                   struct gguf_meta *meta, struct error *err)
 {
     uint8_t digest[32];
     char hex[65];
     const struct {
         const char *key, *path;
-    } files[] = {{"carat.recipe_sha256", options->recipe}, {"carat.imatrix_sha256", options->imatrix}};
+    } files[] = {{"carat.recipe_sha256", options->recipe},
+                 {"carat.imatrix_sha256", options->imatrix},
+                 {"carat.moments_sha256", options->moments}};
     const char *type = mix_name(work->mix), *method = method_name(work->method);
-    enum status st = gguf_set_str(meta, "carat.version", CARAT_VERSION, strlen(CARAT_VERSION), err);
+    enum status st =
+        gguf_set_str(meta, "carat.version", CARAT_VERSION, strlen(CARAT_VERSION), err);
 
     if (st == OK)
         st = gguf_set_str(meta, "carat.type", type, strlen(type), err);
@@ -184,14 +190,16 @@ static enum status ple_metadata(struct work *work, struct error *err)
     if (!file->meta)
         return fail(err, ERR_NOMEM, "no memory for metadata");
     const enum status st = set_split_keys(file->meta, 1, work->n_items, err);
-    return st == OK ? gguf_set_u32(file->meta, "general.alignment", PLE_ALIGNMENT, err) : st;
+    return st == OK ? gguf_set_u32(file->meta, "general.alignment", PLE_ALIGNMENT, err)
+                    : st;
 }
 
 /* Offsets and header of one file. */
 static enum status lay_out(struct work *work, int file, struct error *err)
 {
     struct work_file *f = &work->files[file];
-    struct gguf_tensor *tensors = arena_array(&work->arena, work->n_items + 1, sizeof(*tensors));
+    struct gguf_tensor *tensors =
+        arena_array(&work->arena, work->n_items + 1, sizeof(*tensors));
     size_t n = 0;
     enum status st;
 
@@ -202,9 +210,8 @@ static enum status lay_out(struct work *work, int file, struct error *err)
 
         if (item->file != file)
             continue;
-        tensors[n] = (struct gguf_tensor){.name = item->e->name,
-                                          .type = item->type,
-                                          .n_dims = item->e->n_dims};
+        tensors[n] = (struct gguf_tensor){
+            .name = item->e->name, .type = item->type, .n_dims = item->e->n_dims};
         memcpy(tensors[n++].ne, item->e->ne, sizeof(item->e->ne));
     }
     st = gguf_layout(f->meta, tensors, n, file ? PLE_ALIGNMENT : ALIGNMENT, &f->header,
@@ -232,7 +239,8 @@ static enum status make_files(struct work *work, const char *out_path,
 
         f->path = work->n_files > 1 ? gguf_shard_path(out_path, (unsigned)i, MAX_FILES)
                                     : strdup(out_path);
-        st = f->path ? lay_out(work, (int)i, err) : fail(err, ERR_NOMEM, "no memory for a path");
+        st = f->path ? lay_out(work, (int)i, err)
+                     : fail(err, ERR_NOMEM, "no memory for a path");
     }
     return st;
 }
@@ -262,6 +270,12 @@ enum status work_plan(const char *source, const char *out_path,
         st = fail(err, ERR_USAGE, "--type %s: no such type", type);
     if (st == OK && options->imatrix)
         st = stats_read(options->imatrix, &work->stats, err);
+    if (st == OK && work->method == METHOD_COMPENSATE && !options->moments)
+        st = fail(err, ERR_USAGE,
+                  "--method compensate needs --stats, a file that `carat calibrate "
+                  "--hessian` writes");
+    if (st == OK && options->moments)
+        st = moments_open(options->moments, &work->moments, err);
     if (st == OK)
         st = source_open(source, &options->source, &work->src, err);
     if (st == OK)
@@ -292,6 +306,7 @@ void work_free(struct work *work)
         gguf_meta_free(work->files[i].meta);
     }
     stats_free(work->stats);
+    moments_close(work->moments);
     source_close(work->src);
     arena_free(&work->arena);
     free(work);

@@ -6,6 +6,7 @@
 
 #include "convert/recipe.h"
 #include "convert/source.h"
+#include "formats/moments/moments.h"
 #include "formats/stats/stats.h"
 
 enum { MAX_FILES = 2 };
@@ -20,6 +21,7 @@ struct work_item {
     uint64_t n_rows;
     size_t row_bytes;
     const struct stats_entry *importance; /* or NULL */
+    enum method method;                   /* how its rows are rounded */
 };
 
 struct work_file {
@@ -32,11 +34,13 @@ struct work_file {
 
 struct work {
     struct arena arena;
-    struct source *src;  /* owned */
-    struct stats *stats; /* owned; NULL without an importance matrix */
+    struct source *src;      /* owned */
+    struct stats *stats;     /* owned; NULL without an importance matrix */
+    struct moments *moments; /* owned; NULL without second moments */
     const struct mix *mix;
     enum method method;
-    struct work_item *items; /* in the order of writing; each file's are in order of offset */
+    struct work_item
+        *items; /* in the order of writing; each file's are in order of offset */
     size_t n_items;
     struct work_file files[MAX_FILES];
     size_t n_files;
@@ -58,13 +62,20 @@ struct types {
 extern const char work_ple_table[]; /* the GGUF name of the per-layer table */
 
 /* Ask the mix, the source, the recipe and the options, in that order. */
-MUST_CHECK enum status work_decide_types(struct work *work, const struct convert_options *options,
+MUST_CHECK enum status work_decide_types(struct work *work,
+                                         const struct convert_options *options,
                                          struct types *types, struct error *err);
+
+/* How an item's rows are rounded: what the user asked for, where it can be done. Looks at its first
+ * rows when that is not METHOD_PLAIN: weights on a 4-bit grid are left on it. */
+MUST_CHECK enum status work_decide_method(const struct work *work, struct work_item *item,
+                                          struct error *err);
 
 /* Decide everything. Reads headers, configuration and tokenizer; writes nothing. */
 MUST_CHECK enum status work_plan(const char *source, const char *out_path,
-                                 const struct convert_options *options, const struct wider *wider,
-                                 struct work **out, struct error *err);
+                                 const struct convert_options *options,
+                                 const struct wider *wider, struct work **out,
+                                 struct error *err);
 void work_free(struct work *work); /* NULL is fine */
 
 #endif

@@ -13,8 +13,8 @@ enum { PIECE_FLOATS = 32768 };
  * below a quarter of F16's largest number none can overflow. */
 static const float SAFE_MAGNITUDE = 16384.0F;
 
-enum status row_packer_open(struct row_packer *packer, const struct work *work, size_t longest_row,
-                            struct error *err)
+enum status row_packer_open(struct row_packer *packer, const struct work *work,
+                            size_t longest_row, struct error *err)
 {
     const size_t threads = (size_t)parallel_threads();
     size_t n_bytes;
@@ -23,13 +23,17 @@ enum status row_packer_open(struct row_packer *packer, const struct work *work, 
     packer->piece = longest_row > PIECE_FLOATS ? longest_row : PIECE_FLOATS;
     if (mul_size(packer->piece, threads * sizeof(float), &n_bytes))
         packer->scratch = malloc(n_bytes);
-    return packer->scratch ? OK : fail(err, ERR_NOMEM, "no memory for rows of %zu", longest_row);
+    return packer->scratch
+               ? OK
+               : fail(err, ERR_NOMEM, "no memory for rows of %zu", longest_row);
 }
 
 void row_packer_close(struct row_packer *packer)
 {
     free(packer->scratch);
     free(packer->importance);
+    free(packer->decoded);
+    feedback_free(packer->feedback);
     *packer = (struct row_packer){0};
 }
 
@@ -70,22 +74,21 @@ static void quantize_run(const struct run *run, uint64_t row, uint64_t n, const 
                          uint8_t *out)
 {
     const struct work_item *item = run->item;
-    const enum method method = quantize_can(item->type, run->packer->work->method)
-                                   ? run->packer->work->method
-                                   : METHOD_PLAIN;
 
-    quantize_rows(item->type, method, x, (size_t)n, (size_t)item->e->ne[0],
+    quantize_rows(item->type, item->method, x, (size_t)n, (size_t)item->e->ne[0],
                   importance_of(run, row), out);
 }
 
 /* Did some block come out infinite? Decoded over x, which is not needed any more. */
-static bool has_overflowed(enum block_type type, const uint8_t *blocks, float *x, size_t n)
+static bool has_overflowed(enum block_type type, const uint8_t *blocks, float *x,
+                           size_t n)
 {
     block_decode(type, blocks, x, n);
     return largest_bits(x, n) >= 0x7f800000;
 }
 
-static void pack_decoded(struct run *run, uint64_t row, uint64_t n, float *x, uint8_t *out)
+static void pack_decoded(struct run *run, uint64_t row, uint64_t n, float *x,
+                         uint8_t *out)
 {
     const struct work_item *item = run->item;
     const size_t cols = (size_t)item->e->ne[0], count = (size_t)n * cols;
@@ -101,11 +104,55 @@ static void pack_decoded(struct run *run, uint64_t row, uint64_t n, float *x, ui
         const uint64_t to_next = run->rows_a_mat - (row + done) % run->rows_a_mat;
         const uint64_t some = to_next < n - done ? to_next : n - done;
 
-        quantize_run(run, row + done, some, x + done * cols, out + done * item->row_bytes);
+        quantize_run(run, row + done, some, x + done * cols,
+                     out + done * item->row_bytes);
         done += some;
     }
-    if (most > safe && item->type != TYPE_F32 && has_overflowed(item->type, out, x, count))
+    if (most > safe && item->type != TYPE_F32 &&
+        has_overflowed(item->type, out, x, count))
         atomic_store(&run->is_too_wide, true);
+}
+
+/* Rows [begin, end) of the slab as floats in packer->decoded, for rounding that wants them all. */
+static void decode_range(void *arg, size_t begin, size_t end)
+{
+    struct run *run = arg;
+    const struct source_tensor *t = run->item->e->t;
+    const size_t cols = (size_t)run->item->e->ne[0];
+    float *x = run->packer->decoded + begin * cols;
+
+    t->provider->decode(t, &run->in, run->in.first + begin, end - begin, x);
+    if (largest_bits(x, (end - begin) * cols) >= 0x7f800000)
+        atomic_store(&run->is_bad, true);
+}
+
+/* A whole slab with error feedback: threads share its rows inside. */
+static enum status pack_compensated(struct row_packer *packer, struct run *run,
+                                    size_t grain, struct error *err)
+{
+    const struct work_item *item = run->item;
+    const size_t count = (size_t)(run->in.n * item->e->ne[0]);
+    enum status st = OK;
+
+    if (count > packer->n_decoded) {
+        free(packer->decoded);
+        packer->decoded = malloc(count * sizeof(*packer->decoded));
+        packer->n_decoded = packer->decoded ? count : 0;
+    }
+    if (!packer->feedback)
+        st = feedback_new(packer->work->moments, &packer->feedback, err);
+    if (st == OK && !packer->decoded)
+        st = fail(err, ERR_NOMEM, "%s: no memory for rows", item->e->name);
+    if (st != OK)
+        return st;
+    parallel_for((size_t)run->in.n, grain, decode_range, run);
+    if (atomic_load(&run->is_bad))
+        return OK;
+    st = feedback_rows(packer->feedback, item, run->in.first, run->in.n, packer->decoded,
+                       run->packed, err);
+    if (st == OK && has_overflowed(item->type, run->packed, packer->decoded, count))
+        atomic_store(&run->is_too_wide, true);
+    return st;
 }
 
 /* Rows [begin, end) of the slab. */
@@ -142,8 +189,8 @@ static enum status name_bad_value(const struct run *run, struct error *err)
 }
 
 /* The importance of an item, made when its first slab comes. */
-static enum status load_importance(struct row_packer *packer, const struct work_item *item,
-                                   struct error *err)
+static enum status load_importance(struct row_packer *packer,
+                                   const struct work_item *item, struct error *err)
 {
     const struct stats_entry *s = item->importance;
     size_t n;
@@ -164,8 +211,9 @@ static enum status load_importance(struct row_packer *packer, const struct work_
     return OK;
 }
 
-enum status row_packer_run(struct row_packer *packer, const struct slab *slab, const void *raw,
-                           void *packed, bool *too_wide, struct error *err)
+enum status row_packer_run(struct row_packer *packer, const struct slab *slab,
+                           const void *raw, void *packed, bool *too_wide,
+                           struct error *err)
 {
     const struct work_item *item = &packer->work->items[slab->item];
     const uint64_t cols = item->e->ne[0];
@@ -175,11 +223,15 @@ enum status row_packer_run(struct row_packer *packer, const struct slab *slab, c
                       .in = {slab->first, slab->n_rows, raw},
                       .packed = packed,
                       .rows_a_mat = item->e->ne[1] ? item->e->ne[1] : 1};
-    const enum status st = load_importance(packer, item, err);
+    const size_t grain = per_piece ? (size_t)per_piece : 1;
+    enum status st = load_importance(packer, item, err);
 
+    if (st == OK && item->method == METHOD_COMPENSATE)
+        st = pack_compensated(packer, &run, grain, err);
+    else if (st == OK)
+        parallel_for((size_t)slab->n_rows, grain, pack_range, &run);
     if (st != OK)
         return st;
-    parallel_for((size_t)slab->n_rows, per_piece ? (size_t)per_piece : 1, pack_range, &run);
     *too_wide = atomic_load(&run.is_too_wide);
     if (!atomic_load(&run.is_bad) || name_bad_value(&run, err) == OK)
         return OK;

@@ -4,15 +4,19 @@
 #ifndef CONVERT_ROWS_H
 #define CONVERT_ROWS_H
 
+#include "convert/feedback.h"
 #include "convert/slabs.h"
 
 /* Memory of the threads and of the importance in hand. */
 struct row_packer {
     const struct work *work;
-    float *scratch;       /* parallel_threads() pieces */
-    size_t piece;         /* floats of one */
-    float *importance;    /* of the item below: n_mats * n_cols floats, or NULL */
+    float *scratch;    /* parallel_threads() pieces */
+    size_t piece;      /* floats of one */
+    float *importance; /* of the item below: n_mats * n_cols floats, or NULL */
     const struct work_item *importance_of;
+    struct feedback *feedback; /* made when an item first wants it */
+    float *decoded;            /* a slab as floats, for feedback */
+    size_t n_decoded;
 };
 
 MUST_CHECK enum status row_packer_open(struct row_packer *packer, const struct work *work,

@@ -107,7 +107,17 @@ static float simplest(const float *x, struct interval d, float sign, uint32_t sp
     return 0.0f;
 }
 
-/* Find scale and codes of a block on a grid. A block of zeros is on one, of scale 0. */
+/* A negative scale decodes code 0 to -0: true when that is what the weights have. */
+static bool zeros_agree(const float *x, float scale, const int8_t codes[32])
+{
+    for (int i = 0; i < 32; i++)
+        if (codes[i] == 0 && !signbit(x[i]) != !signbit(scale))
+            return false;
+    return true;
+}
+
+/* Find scale and codes of a block on a grid, to the bit where the sign of zeros allows. A block of
+ * zeros is on one, of scale 0. */
 static bool fit_grid(const float *x, float *scale, int8_t codes[32])
 {
     static const int extremum[] = {-8, -7, -6, -5, -4, -3, -2, -1, 7, 6, 5, 4, 3, 2, 1};
@@ -123,14 +133,20 @@ static bool fit_grid(const float *x, float *scale, int8_t codes[32])
     for (size_t k = 0; k < sizeof(extremum) / sizeof(extremum[0]); k++) {
         double d = (double)top / extremum[k];
         struct interval interval;
+        int8_t found[32];
+        float s;
 
-        if (!confine(x, d, spare, codes, &interval))
+        if (!confine(x, d, spare, found, &interval))
             continue;
-        *scale = simplest(x, interval, d < 0.0 ? -1.0f : 1.0f, spare, codes);
-        if (*scale != 0.0f)
+        s = simplest(x, interval, d < 0.0 ? -1.0f : 1.0f, spare, found);
+        if (s == 0.0f || (*scale != 0.0f && !zeros_agree(x, s, found)))
+            continue;
+        *scale = s;
+        memcpy(codes, found, sizeof(found));
+        if (zeros_agree(x, s, found))
             return true;
     }
-    return false;
+    return *scale != 0.0f;
 }
 
 size_t quantize_count_grid(const float *x, size_t n_rows, size_t n_cols)

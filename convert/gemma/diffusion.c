@@ -52,7 +52,7 @@ static enum status diffusion_read(const json_t *config, struct arena *arena,
         st = fail(err, ERR_CORRUPT, "canvas_length is 0");
     if (st == OK && out->n_ple > 0)
         st = fail(err, ERR_UNSUPPORTED,
-                  "hidden_size_per_layer_input is %u (0 expected in this model)",
+                  "hidden_size_per_layer_input is %u (0 expected in DiffusionGemma)",
                   out->n_ple);
     return st;
 }

@@ -63,13 +63,14 @@ class Gguf:
 
 def decode_q4_0(raw):
     """Blocks of Q4_0 as little-endian f32: an f16 scale, then 16 bytes whose low nibbles are
-    the first half of the codes and whose high nibbles are the second."""
+    the first half of the codes and whose high nibbles are the second. Zeros are positive: under
+    a negative scale code 0 decodes to -0, which is the same weight."""
     out = array("f")
     for at in range(0, len(raw), 18):
         (d,) = struct.unpack_from("<e", raw, at)
         codes = raw[at + 2:at + 18]
-        out.extend(d * ((c & 15) - 8) for c in codes)
-        out.extend(d * ((c >> 4) - 8) for c in codes)
+        out.extend(d * ((c & 15) - 8) + 0.0 for c in codes)
+        out.extend(d * ((c >> 4) - 8) + 0.0 for c in codes)
     return out
 
 
