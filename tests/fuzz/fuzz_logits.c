@@ -13,7 +13,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes);
 /* Make the header's hash and, when records follow, theirs fit what they cover. */
 static void fit_hashes(uint8_t *bytes, size_t n_bytes)
 {
-    uint64_t n_header = 240 + 4 * ((uint64_t)load_u32(bytes + 20) + load_u32(bytes + 32)) +
+    uint64_t n_header = 240 +
+                        4 * ((uint64_t)load_u32(bytes + 20) + load_u32(bytes + 32)) +
                         ((uint64_t)load_u32(bytes + 32) + 7) / 8;
     size_t n_record = logits_record_bytes(load_u32(bytes + 24) & 0xffff);
 
@@ -25,7 +26,8 @@ static void fit_hashes(uint8_t *bytes, size_t n_bytes)
         store_u64(bytes + at, hash_bytes(bytes + at + 8, n_record - 8));
 }
 
-static void check_record(const struct logits_record *record, const struct logits_facts *facts)
+static void check_record(const struct logits_record *record,
+                         const struct logits_facts *facts)
 {
     if (record->n_top == 0 || record->n_top + record->n_tail > facts->n_entries)
         abort();
