@@ -62,6 +62,7 @@ def judge(row, carat, folder, limited):
 
 
 def rows(carat, root):
+    carat = str(Path(carat).resolve()) # it is run elsewhere
     version = json.loads(subprocess.run([carat, "version", "--json"], capture_output=True).stdout)
     folder = root / "broken"
     for line in (folder / "CASES.tsv").read_text().splitlines()[1:]:
