@@ -26,8 +26,8 @@ const char *file_path(const struct file *file); /* borrowed until close */
 
 /* Read exactly n bytes at `offset`. Safe from several threads at once. ERR_CORRUPT when the
  * file ends before; ERR_IO when the system fails. Sentences begin with the path. */
-MUST_CHECK enum status file_read(const struct file *file, uint64_t offset, void *buf, size_t n,
-                                 struct error *err);
+MUST_CHECK enum status file_read(const struct file *file, uint64_t offset, void *buf,
+                                 size_t n, struct error *err);
 
 /* ERR_IO when device, inode, size or mtime differ from what they were at file_open():
  * somebody changed the file while it was read. */
@@ -39,7 +39,8 @@ void file_wont_need(const struct file *file, uint64_t offset, uint64_t n);
 
 /* Map the whole file read-only (once; later calls give the same address). Borrowed until
  * close. An empty file maps to a non-NULL address. */
-MUST_CHECK enum status file_map(struct file *file, const uint8_t **out, struct error *err);
+MUST_CHECK enum status file_map(struct file *file, const uint8_t **out,
+                                struct error *err);
 
 void file_close(struct file *file); /* NULL is fine */
 
@@ -71,29 +72,30 @@ MUST_CHECK enum status output_write(struct output *dst, uint64_t offset, const v
                                     size_t n, struct error *err);
 
 /* Read back what was written, for a resumed hash. */
-MUST_CHECK enum status output_read(struct output *dst, uint64_t offset, void *buf, size_t n,
-                                   struct error *err);
+MUST_CHECK enum status output_read(struct output *dst, uint64_t offset, void *buf,
+                                   size_t n, struct error *err);
 
-uint64_t output_size(const struct output *dst); /* present size of the temporary */
-const char *output_path(const struct output *dst);      /* the final name */
+uint64_t output_size(const struct output *dst);    /* present size of the temporary */
+const char *output_path(const struct output *dst); /* the final name */
 const char *output_temporary(const struct output *dst); /* where the bytes are now */
 
 /* Truncate to `n_bytes`, fsync, rename, fsync the folder; frees dst on every outcome. On
  * failure the temporary is removed. */
-MUST_CHECK enum status output_commit(struct output *dst, uint64_t n_bytes, struct error *err);
+MUST_CHECK enum status output_commit(struct output *dst, uint64_t n_bytes,
+                                     struct error *err);
 
 /* Close and remove the temporary / close and keep it for a later resume. NULL is fine. */
 void output_discard(struct output *dst);
 void output_keep(struct output *dst);
 
 /* Write a small file whole: temporary, fsync, rename. */
-MUST_CHECK enum status file_write_all(const char *path, const void *bytes, size_t n, bool force,
-                                      struct error *err);
+MUST_CHECK enum status file_write_all(const char *path, const void *bytes, size_t n,
+                                      bool force, struct error *err);
 
 /* Write n bytes over those at `offset` of a file that is there and long enough, and sync them. Not
  * whole or nothing: for the few writers that must not copy the rest. ERR_USAGE when it cannot be
  * opened or is shorter; ERR_IO. */
-MUST_CHECK enum status file_overwrite(const char *path, uint64_t offset, const void *bytes,
-                                      size_t n, struct error *err);
+MUST_CHECK enum status file_overwrite(const char *path, uint64_t offset,
+                                      const void *bytes, size_t n, struct error *err);
 
 #endif

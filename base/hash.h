@@ -22,7 +22,8 @@ void sha256_hex(const uint8_t digest[32], char text[65]);
 
 /* The digest of n bytes / of a whole file. */
 void sha256_bytes(const void *bytes, size_t n, uint8_t digest[32]);
-MUST_CHECK enum status sha256_file(const char *path, uint8_t digest[32], struct error *err);
+MUST_CHECK enum status sha256_file(const char *path, uint8_t digest[32],
+                                   struct error *err);
 
 uint64_t hash_bytes(const void *bytes, size_t n); /* XXH3, 64 bits */
 

@@ -24,8 +24,8 @@ char *arena_strndup(struct arena *arena, const char *text, size_t n);
 char *arena_strdup(struct arena *arena, const char *text);
 
 /* A formatted string. */
-__attribute__((format(printf, 2, 3))) char *arena_printf(struct arena *arena, const char *fmt,
-                                                         ...);
+__attribute__((format(printf, 2, 3))) char *arena_printf(struct arena *arena,
+                                                         const char *fmt, ...);
 
 /* Free everything and leave an empty arena. */
 void arena_free(struct arena *arena);

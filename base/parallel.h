@@ -17,8 +17,8 @@ int parallel_threads(void);
  * only, never on the number of threads: results are the same on any machine. Ranges may run
  * in any order and are handed out dynamically. Bodies must not fail; gather trouble in `arg`
  * and look at it after the call. A call from inside a body runs serially. */
-void parallel_for(size_t n, size_t grain, void (*body)(void *arg, size_t begin, size_t end),
-                  void *arg);
+void parallel_for(size_t n, size_t grain,
+                  void (*body)(void *arg, size_t begin, size_t end), void *arg);
 
 /* 0 <= index < parallel_threads() of the calling thread inside a body: for scratch memory a
  * thread owns. Must never influence results. */

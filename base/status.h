@@ -29,8 +29,8 @@ struct error {
 /* Record `code` and the formatted sentence; return `code`, so that a failing function can
  * end with `return fail(err, ERR_CORRUPT, "...", ...)`. Bytes below 0x20, 0x7f and bytes
  * that are not UTF-8 are written as \xNN, so a hostile name cannot disturb a terminal. */
-__attribute__((format(printf, 3, 4))) enum status fail(struct error *err, enum status code,
-                                                       const char *fmt, ...);
+__attribute__((format(printf, 3, 4))) enum status
+fail(struct error *err, enum status code, const char *fmt, ...);
 
 /* Put `where: ` in front of the sentence already recorded; return its code. */
 enum status fail_at(struct error *err, const char *where);

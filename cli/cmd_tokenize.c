@@ -114,8 +114,8 @@ static enum status read_ids(const char *text, size_t n, int32_t **ids, size_t *n
         long id = strtol(at, &end, 10);
         if (end == at || errno != 0 || id < 0 || id > INT32_MAX) {
             free(list);
-            return fail(err, ERR_USAGE, "%.*s: not a token id", (int)strcspn(at, " ,[]\t\r\n"),
-                        at);
+            return fail(err, ERR_USAGE, "%.*s: not a token id",
+                        (int)strcspn(at, " ,[]\t\r\n"), at);
         }
         list[count++] = (int32_t)id;
         at = end;

@@ -24,8 +24,8 @@ enum { CONVERSION_OPTIONS = 15 };
 void conversion_rows(struct conversion *c, struct option rows[CONVERSION_OPTIONS]);
 
 /* What the library wants to know; borrows from `c`. ERR_USAGE; ERR_NOMEM. */
-MUST_CHECK enum status conversion_options(struct conversion *c, struct convert_options *out,
-                                          struct error *err);
+MUST_CHECK enum status conversion_options(struct conversion *c,
+                                          struct convert_options *out, struct error *err);
 
 void conversion_free(struct conversion *c);
 

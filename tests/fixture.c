@@ -86,7 +86,8 @@ void fixture_weights(float *x, size_t n, uint64_t seed)
     uint64_t state = seed;
 
     for (size_t i = 0; i < n; i += GROUP)
-        fill_group(x + i, n - i < GROUP ? n - i : GROUP, fixture_random(&state) % 16, &state);
+        fill_group(x + i, n - i < GROUP ? n - i : GROUP, fixture_random(&state) % 16,
+                   &state);
 }
 
 void fixture_activations(float *x, size_t n, uint64_t seed)
@@ -148,12 +149,14 @@ void fixture_folder(char path[FIXTURE_PATH])
 {
     const char *where = getenv("TMPDIR");
 
-    snprintf(path, FIXTURE_PATH, "%s/carat-test-XXXXXX", where && *where ? where : P_tmpdir);
+    snprintf(path, FIXTURE_PATH, "%s/carat-test-XXXXXX",
+             where && *where ? where : P_tmpdir);
     if (!mkdtemp(path))
         abort();
 }
 
-static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *walk)
+static int remove_one(const char *path, const struct stat *info, int kind,
+                      struct FTW *walk)
 {
     (void)info;
     (void)kind;

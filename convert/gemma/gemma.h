@@ -143,8 +143,8 @@ struct gemma_identity {
     const char *name_or_path; /* config.json's _name_or_path, or NULL */
     const json_t *generation; /* generation_config.json, or NULL */
     uint64_t n_params;        /* elements of all tensors */
-    uint64_t n_shared; /* ... of those outside expert tensors */
-    uint64_t n_expert; /* ... of one expert of each expert tensor */
+    uint64_t n_shared;        /* ... of those outside expert tensors */
+    uint64_t n_expert;        /* ... of one expert of each expert tensor */
     uint64_t n_experts;
 };
 

@@ -41,8 +41,8 @@ Test(moments, equal_sums_of_products)
                 sum += p;
                 size += fabs(p);
             }
-            cr_assert_float_eq((double)h[i * N + j], sum / N_ROWS, 513 * 0x1p-24 * size / N_ROWS,
-                               "(%d, %d)", i, j);
+            cr_assert_float_eq((double)h[i * N + j], sum / N_ROWS,
+                               513 * 0x1p-24 * size / N_ROWS, "(%d, %d)", i, j);
         }
     gram_free(&gram);
 }
@@ -90,7 +90,8 @@ Test(moments, name_the_input_a_weight_reads)
         bool found = moments_input(cases[i].weight, cases[i].expert, name);
 
         cr_expect_eq(found, cases[i].input != NULL, "%s", cases[i].weight);
-        cr_expect_str_eq(name, cases[i].input ? cases[i].input : "", "%s", cases[i].weight);
+        cr_expect_str_eq(name, cases[i].input ? cases[i].input : "", "%s",
+                         cases[i].weight);
     }
 }
 
@@ -114,7 +115,8 @@ Test(moments, survive_the_file)
     cr_assert_eq(gram_new(16, &small, &err), OK);
     gram_add(&train, x, 900);
     gram_add(&held, x + 900 * N, 200);
-    cr_assert_eq(moments_create(path, &header, items, 2, false, &writer, &err), OK, "%s", err.text);
+    cr_assert_eq(moments_create(path, &header, items, 2, false, &writer, &err), OK, "%s",
+                 err.text);
     cr_assert_eq(moments_put(writer, 0, &train, &held, &err), OK);
     cr_assert_eq(moments_put(writer, 1, &small, &small, &err), OK);
     cr_assert_eq(moments_finish(writer, &err), OK, "%s", err.text);

@@ -117,8 +117,8 @@ Test(compensate, loses_less_than_plain_rounding_where_inputs_correlate)
         quantize_rows(types[t], METHOD_PLAIN, w, N_ROWS, N, NULL, out);
         block_decode(types[t], out, q, N_ROWS * N);
         cr_assert_eq(layer_loss(h, N, w, q, N_ROWS, &plain, &err), OK);
-        cr_expect_lt(ours, 0.5 * plain, "%s: %g against %g", block_type_name(types[t]), ours,
-                     plain);
+        cr_expect_lt(ours, 0.5 * plain, "%s: %g against %g", block_type_name(types[t]),
+                     ours, plain);
         metric_free(metric);
     }
 }
@@ -144,8 +144,8 @@ Test(compensate, is_no_worse_than_plain_rounding_without_correlation)
         quantize_rows(types[t], METHOD_PLAIN, w, N_ROWS, N, NULL, out);
         block_decode(types[t], out, q, N_ROWS * N);
         cr_assert_eq(layer_loss(identity, N, w, q, N_ROWS, &plain, &err), OK);
-        cr_expect_leq(ours, plain * 1.002, "%s: %g against %g", block_type_name(types[t]), ours,
-                      plain);
+        cr_expect_leq(ours, plain * 1.002, "%s: %g against %g", block_type_name(types[t]),
+                      ours, plain);
         metric_free(metric);
     }
 }
@@ -185,16 +185,18 @@ Test(compensate, every_core_agrees_with_scalar)
                 continue;
             for (int i = 0; i < 2; i++) {
                 struct lane *m = memory[i] = calloc(10 * N, sizeof(**memory));
-                struct tile tile = {m,           m + N,     m + 2 * N, m + 4 * N, m + 5 * N,
-                                    m + 6 * N,   m + 7 * N, m + 8 * N, m + 9 * N, m + 3 * N};
+                struct tile tile = {m,         m + N,     m + 2 * N, m + 4 * N,
+                                    m + 5 * N, m + 6 * N, m + 7 * N, m + 8 * N,
+                                    m + 9 * N, m + 3 * N};
 
                 for (int k = 0; k < N; k++)
                     for (int r = 0; r < LANES; r++)
                         m[k].v[r] = w[r * N + k];
-                (i ? core : &feedback_scalar)->round(metric, &tile, i ? got_loss : want_loss);
+                (i ? core : &feedback_scalar)
+                    ->round(metric, &tile, i ? got_loss : want_loss);
             }
-            cr_expect_arr_eq(memory[0], memory[1], 10 * N * sizeof(**memory), "%s %s", core->name,
-                             block_type_name(types[t]));
+            cr_expect_arr_eq(memory[0], memory[1], 10 * N * sizeof(**memory), "%s %s",
+                             core->name, block_type_name(types[t]));
             cr_expect_arr_eq(want_loss, got_loss, sizeof(want_loss));
             free(memory[0]);
             free(memory[1]);
