@@ -5,6 +5,7 @@
  * processes with the same target do not mix their bytes.
  */
 #include "base/file.h"
+#include "base/writeback.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +22,7 @@ struct output {
     int fd;
     bool force;
     char *path, *temporary, *folder; /* owned */
+    struct writeback writeback;
 };
 
 static void release(struct output *dst)
@@ -154,7 +156,11 @@ static enum status write_at(int fd, const char *path, uint64_t offset, const voi
 enum status output_write(struct output *dst, uint64_t offset, const void *buf, size_t n,
                          struct error *err)
 {
-    return write_at(dst->fd, dst->path, offset, buf, n, err);
+    const enum status st = write_at(dst->fd, dst->path, offset, buf, n, err);
+
+    if (st == OK)
+        writeback_start(&dst->writeback, dst->fd, offset, n);
+    return st;
 }
 
 enum status output_read(struct output *dst, uint64_t offset, void *buf, size_t n,
