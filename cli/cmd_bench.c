@@ -134,7 +134,7 @@ static void judge_speed(const struct bench *b, const struct bench_call *call,
 {
     const struct runtime_facts *facts = runtime_facts(b->rt);
     double macs = (double)facts->n_macs, bytes = (double)facts->weight_bytes;
-    double head = (double)facts->n_vocab * facts->n_embd;
+    double wanted = (double)facts->n_macs_wanted;
     /* Below 10 bits a weight the file is quantized, and products are of bytes. */
     bool is_integer = call->runtime.arithmetic == ARITH_FAST && !call->runtime.scalar &&
                       8 * bytes < 10 * macs;
@@ -145,7 +145,7 @@ static void judge_speed(const struct bench *b, const struct bench_call *call,
     prefill->n_tokens = call->n_prompt;
     prefill->limit = is_integer ? "integer" : "f32";
     prefill->ops =
-        2 * (macs - head + head / n) / prefill->seconds; /* one row of logits */
+        2 * (macs - wanted + wanted / n) / prefill->seconds; /* one row of logits */
     prefill->bytes = bytes / n / prefill->seconds;
     prefill->share =
         prefill->ops / (is_integer ? report->limits.integer : report->limits.f32);

@@ -62,10 +62,14 @@ static void find_facts(struct runtime *rt)
         .n_embedding = embedding_width(rt),
         .kernels = kernels_name(rt->kernels),
     };
-    for (uint32_t i = 0; i < c->n_layers; i++)
-        count_layer(rt, i);
     count(&rt->facts, &rt->weights.ple_proj, 1);
+    for (uint32_t i = 0; i < c->n_own_kv; i++)
+        count_layer(rt, i);
+    const uint64_t always = rt->facts.n_macs;
+    for (uint32_t i = c->n_own_kv; i < c->n_layers; i++)
+        count_layer(rt, i);
     count(&rt->facts, &rt->weights.output, 1);
+    rt->facts.n_macs_wanted = rt->facts.n_macs - always;
 }
 
 static enum status open_ple(struct runtime *rt, const struct runtime_options *options,

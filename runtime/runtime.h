@@ -42,6 +42,9 @@ struct runtime_facts {
     const char *kernels;     /* "avx2", ... */
     uint64_t weight_bytes;   /* touched for one decoded token */
     uint64_t n_macs;         /* multiply-adds for one token, head included */
+    uint64_t
+        n_macs_wanted; /* of these, done only where logits are wanted: head, and layers past
+                                the last with keys of its own */
 };
 
 /* Check every tensor's shape once and get ready. `model` is borrowed and must outlive *out.
