@@ -89,6 +89,20 @@ static void gate_rows(void *arg, size_t begin, size_t end)
     }
 }
 
+/* Show what the slices are multiplied with: gelu(gate), by itself only for whoever looks. */
+static void tap_gate(struct pass *p, uint32_t i)
+{
+    struct scratch *s = &p->rt->scratch;
+    const size_t n = p->n * p->rt->config.n_ple;
+
+    if (!p->rt->tap)
+        return;
+    for (size_t j = 0; j < n; j++)
+        s->up[j] = 1.0f;
+    kernels_gelu_mul(p->rt->kernels, s->gate, s->up, n, s->up);
+    tap_rows(p, "ple_gate", (int)i, p->rt->config.n_ple, s->up);
+}
+
 void ple_step(struct pass *p, uint32_t i)
 {
     const struct config *c = &p->rt->config;
@@ -97,6 +111,7 @@ void ple_step(struct pass *p, uint32_t i)
     struct scratch *s = &p->rt->scratch;
 
     pass_multiply(p, (int)i, &w->inp_gate, p->x, s->gate);
+    tap_gate(p, i);
     parallel_for(p->n, ROW_GRAIN, gate_rows, &(struct gating){.p = p, .layer = i});
     pass_multiply(p, (int)i, &w->proj, s->gate, s->branch);
     kernels_rms_norm(k, s->branch, w->post_norm, p->n, c->n_embd, c->eps, s->branch);

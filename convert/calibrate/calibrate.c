@@ -6,7 +6,10 @@
 #include "convert/calibrate/tally.h"
 #include "formats/moments/moments.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+
+static const char ple_table[] = "per_layer_token_embd.weight";
 
 /* One distinct input, and its sums while its pass lasts. */
 struct gathering {
@@ -37,11 +40,11 @@ static struct gathering *input_find(struct calibration *c, const char *name)
     return NULL;
 }
 
-static void list_input(struct calibration *c, const struct gguf_tensor *t, int expert)
+static void list_input(struct calibration *c, const char *weight, int expert, size_t n)
 {
-    struct moments_item item = {.n = (size_t)t->ne[0]};
+    struct moments_item item = {.n = n};
 
-    if (!moments_input(t->name, expert, item.name))
+    if (!moments_input(weight, expert, item.name))
         return;
     c->first = 0;
     c->last = c->n_inputs;
@@ -49,12 +52,26 @@ static void list_input(struct calibration *c, const struct gguf_tensor *t, int e
         c->inputs[c->n_inputs++] = (struct gathering){.item = item};
 }
 
+/* A table that is read by row has the gates of every layer it has a slice for. */
+static void list_gates(struct calibration *c, const struct gguf_tensor *table)
+{
+    for (size_t i = 0; i < c->model->n_tensors; i++) {
+        const struct gguf_tensor *t = &c->model->tensors[i];
+        unsigned layer;
+        int end = 0;
+
+        if (sscanf(t->name, "blk.%3u.inp_gate.weight%n", &layer, &end) == 1 && end > 0)
+            list_input(c, table->name, (int)layer, (size_t)t->ne[1]);
+    }
+}
+
 static enum status list_inputs(struct calibration *c, struct error *err)
 {
+    const int64_t table = model_find(c->model, ple_table);
     size_t n = 1;
 
     for (size_t i = 0; i < c->model->n_tensors; i++)
-        n += (size_t)c->model->tensors[i].ne[2];
+        n += (size_t)c->model->tensors[i].ne[2] + 1;
     c->inputs = calloc(n, sizeof(*c->inputs));
     if (!c->inputs)
         return fail(err, ERR_NOMEM, "no memory for %zu inputs", n);
@@ -62,14 +79,26 @@ static enum status list_inputs(struct calibration *c, struct error *err)
         const struct gguf_tensor *t = &c->model->tensors[i];
 
         if (t->n_dims == 2)
-            list_input(c, t, -1);
+            list_input(c, t->name, -1, (size_t)t->ne[0]);
         for (uint64_t e = 0; t->n_dims == 3 && e < t->ne[2]; e++)
-            list_input(c, t, (int)e);
+            list_input(c, t->name, (int)e, (size_t)t->ne[0]);
     }
+    if (table >= 0)
+        list_gates(c, &c->model->tensors[table]);
     return OK;
 }
 
 /* ---- one pass ---- */
+
+static void see_gate(struct calibration *c, const struct tap_event *event)
+{
+    char name[MOMENTS_NAME];
+    struct gathering *input =
+        moments_input(ple_table, event->layer, name) ? input_find(c, name) : NULL;
+
+    if (input)
+        gram_add(c->is_held ? &input->held : &input->train, event->x, event->n_rows);
+}
 
 static void see_input(void *arg, const struct tap_event *event)
 {
@@ -77,6 +106,8 @@ static void see_input(void *arg, const struct tap_event *event)
     char name[MOMENTS_NAME];
     struct gathering *input;
 
+    if (strcmp(event->what, "ple_gate") == 0)
+        see_gate(c, event);
     if (strcmp(event->what, "input") != 0 || event->n_rows == 0)
         return;
     if (c->is_first_pass && !tally_add(&c->tally, event))

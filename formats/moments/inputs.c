@@ -49,6 +49,10 @@ bool moments_input(const char *weight, int expert, char out[MOMENTS_NAME])
     int n_prefix = 0;
     const char *rest = after_layer(weight, &n_prefix);
 
+    if (expert >= 0 && strcmp(weight, "per_layer_token_embd.weight") == 0) {
+        snprintf(out, MOMENTS_NAME, "blk.%d.ple_table", expert);
+        return true;
+    }
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         if (table[i].is_layer != (rest != NULL) ||
             strcmp(table[i].weight, rest ? rest : weight) != 0)

@@ -26,7 +26,13 @@ enum { MOMENTS_NAME = 64 };
 
 /* The name of the input that the weight `weight` (a GGUF name) multiplies: "blk.3.attn_q.weight",
  * "blk.3.attn_k.weight" -> "blk.3.attn_in"; an expert's gets its number as a suffix, ".7" (expert
- * >= 0). False for tensors that no product reads (norms, tables read by row). */
+ * >= 0). False for tensors that no product reads (norms, tables read by row).
+ *
+ * One table has an entry all the same, a layer in the place of the expert:
+ * "per_layer_token_embd.weight", 3 -> "blk.3.ple_table", the second moment of the activated gate
+ * g = gelu(inp_gate x) of that layer. An error d of the layer's slice of the table enters the stream
+ * as W_proj (g * d) before a norm, so E|W_proj (g * d)|^2 = d^T (E[g g^T] * W_proj^T W_proj) d, the
+ * products of g with d and of the two matrices taken element by element. */
 bool moments_input(const char *weight, int expert, char out[MOMENTS_NAME]);
 
 /* ---- gathering ---- */

@@ -83,6 +83,7 @@ Test(moments, name_the_input_a_weight_reads)
         {"blk.3.token_embd.weight", -1, NULL},
         {"blk.x.attn_q.weight", -1, NULL},
         {"per_layer_token_embd.weight", -1, NULL},
+        {"per_layer_token_embd.weight", 3, "blk.3.ple_table"},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
