@@ -84,18 +84,6 @@ bool feedback_covers(const struct moments *moments, const struct work_item *item
     return compensate_can(item->type) && find_entry(moments, item, 0, &entry);
 }
 
-/* ---- how columns are grouped ---- */
-
-/* The fewest equal groups of whole super-blocks that fit. */
-static size_t count_groups(size_t n, size_t unit)
-{
-    size_t groups = (n + FEEDBACK_COLUMNS - 1) / FEEDBACK_COLUMNS;
-
-    while (n % groups != 0 || n / groups % unit != 0)
-        groups++;
-    return groups;
-}
-
 /* ---- one group of one matrix ---- */
 
 /* Everything that judging a group needs. */
@@ -238,8 +226,8 @@ static enum status prepare_matrix(struct feedback *fb, const struct work_item *i
                     item->e->name, matrix);
     fb->item = item;
     fb->matrix = matrix;
-    fb->n_groups = count_groups(n, block_type_info(item->type)->weights);
-    fb->group_cols = n / fb->n_groups;
+    fb->group_cols = entry.group;
+    fb->n_groups = n / entry.group;
     memset(fb->metrics, 0, sizeof(fb->metrics));
     fb->diagonal = calloc(n, sizeof(*fb->diagonal));
     if (!fb->diagonal || fb->n_groups > MAX_GROUPS) {

@@ -6,16 +6,14 @@
  * first rows; and whether feedback is used at all, against the scale search with the diagonal. So the
  * bytes are a function of weights, moments and options.
  *
- * Inputs wider than FEEDBACK_COLUMNS are cut into equal groups of columns, each with a metric of its
- * own: memory stays below 28 * FEEDBACK_COLUMNS^2 bytes.
+ * Wide inputs have their moments in equal groups of columns (formats/moments), each with a metric of
+ * its own: memory stays below 28 * MOMENTS_COLUMNS^2 bytes.
  */
 #ifndef CONVERT_FEEDBACK_H
 #define CONVERT_FEEDBACK_H
 
 #include "convert/plan.h"
 #include "formats/moments/moments.h"
-
-enum { FEEDBACK_COLUMNS = 4096 };
 
 struct feedback;
 

@@ -170,9 +170,7 @@ static enum status run_text(struct calibration *c, struct sequence *seq,
 
 static uint64_t gather_bytes(const struct gathering *input)
 {
-    uint64_t n = (input->item.n + 15) / 16 * 16;
-
-    return 2 * n * n * sizeof(double);
+    return 2 * gram_bytes(input->item.n);
 }
 
 /* The end of the run of inputs from `first` that fits; at least one. */

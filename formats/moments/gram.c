@@ -7,6 +7,8 @@
 
 #include <stdlib.h>
 
+enum { STRIPS = 4 }; /* of the result, that a thread makes together */
+
 static gram_tile *tile_best(void)
 {
 #ifdef CARAT_X86
@@ -19,21 +21,43 @@ static gram_tile *tile_best(void)
 }
 
 /* The sums are kept with a stride of whole tiles, so that no tile is cut at the edge. */
-static size_t stride_of(size_t n)
+static size_t stride_of(const struct gram *gram)
 {
-    return (n + GRAM_TILE - 1) / GRAM_TILE * GRAM_TILE;
+    return (gram->group + GRAM_TILE - 1) / GRAM_TILE * GRAM_TILE;
+}
+
+size_t moments_group_columns(size_t n)
+{
+    const size_t unit = n % 256 == 0 ? 256 : n % 32 == 0 ? 32 : 1;
+    size_t groups = (n + MOMENTS_COLUMNS - 1) / MOMENTS_COLUMNS;
+
+    if (n == 0)
+        return 0;
+    while (n % groups != 0 || n / groups % unit != 0)
+        groups++;
+    return n / groups;
+}
+
+uint64_t gram_bytes(size_t n)
+{
+    const uint64_t group = moments_group_columns(n);
+    const uint64_t stride = (group + GRAM_TILE - 1) / GRAM_TILE * GRAM_TILE;
+
+    return group ? n / group * stride * stride * sizeof(double) : 0;
 }
 
 enum status gram_new(size_t n, struct gram *gram, struct error *err)
 {
-    size_t stride = stride_of(n), count;
+    size_t stride, count;
 
-    *gram = (struct gram){.n = n};
-    if (mul_size(stride, stride, &count))
+    *gram = (struct gram){.n = n, .group = moments_group_columns(n)};
+    stride = stride_of(gram);
+    if (n > 0 && mul_size(stride, stride, &count) &&
+        mul_size(count, n / gram->group, &count))
         gram->sum = calloc(count, sizeof(*gram->sum));
-    return gram->sum
-               ? OK
-               : fail(err, ERR_NOMEM, "no memory for %zu x %zu second moments", n, n);
+    return gram->sum ? OK
+                     : fail(err, ERR_NOMEM, "no memory for %zu x %zu second moments", n,
+                            gram->group);
 }
 
 void gram_free(struct gram *gram)
@@ -49,55 +73,76 @@ struct strip_job {
     gram_tile *tile;
 };
 
-/* Columns [first, first + GRAM_TILE) of every row, packed; zeros past the edge. */
-static void pack(const struct strip_job *job, size_t first, float *out)
+/* Strip `strip` of `group`: GRAM_TILE columns of every row, packed; zeros past the edge. */
+static void pack(const struct strip_job *job, size_t group, size_t strip, float *out)
 {
-    size_t n = job->gram->n, width = n - first < GRAM_TILE ? n - first : GRAM_TILE;
+    const size_t n = job->gram->n, first = strip * GRAM_TILE;
+    const size_t left = first < job->gram->group ? job->gram->group - first : 0;
+    const size_t width = left < GRAM_TILE ? left : GRAM_TILE;
+    const float *x = job->x + group * job->gram->group + first;
 
     for (size_t t = 0; t < job->n_rows; t++, out += GRAM_TILE) {
-        memcpy(out, job->x + t * n + first, width * sizeof(*out));
+        memcpy(out, x + t * n, width * sizeof(*out));
         for (size_t j = width; j < GRAM_TILE; j++)
             out[j] = 0;
     }
 }
 
-/* Strips [begin, end) of GRAM_TILE rows of the lower triangle. */
-static void add_strips(void *arg, size_t begin, size_t end)
+/* Strips [first, first + n) of a group's lower triangle: a strip of columns is packed once for
+ * all of them. */
+static void add_strips(const struct strip_job *job, size_t group, size_t first, size_t n)
+{
+    const size_t stride = stride_of(job->gram);
+    double *sum = job->gram->sum + group * stride * stride;
+    float a[STRIPS][GRAM_ROWS * GRAM_TILE], b[GRAM_ROWS * GRAM_TILE];
+
+    for (size_t i = 0; i < n; i++)
+        pack(job, group, first + i, a[i]);
+    for (size_t j = 0; j < first + n; j++) {
+        pack(job, group, j, b);
+        for (size_t i = j > first ? j - first : 0; i < n; i++)
+            job->tile(a[i], b, job->n_rows,
+                      sum + (first + i) * GRAM_TILE * stride + j * GRAM_TILE, stride);
+    }
+}
+
+/* Bundles of STRIPS strips, those of the groups one after the other. */
+static void add_bundles(void *arg, size_t begin, size_t end)
 {
     const struct strip_job *job = arg;
-    size_t stride = stride_of(job->gram->n);
-    float a[GRAM_ROWS * GRAM_TILE], b[GRAM_ROWS * GRAM_TILE];
+    const size_t n_strips = stride_of(job->gram) / GRAM_TILE;
+    const size_t n_bundles = (n_strips + STRIPS - 1) / STRIPS;
 
     for (size_t i = begin; i < end; i++) {
-        pack(job, i * GRAM_TILE, a);
-        for (size_t j = 0; j <= i; j++) {
-            double *sum = job->gram->sum + i * GRAM_TILE * stride + j * GRAM_TILE;
+        const size_t first = i % n_bundles * STRIPS;
 
-            pack(job, j * GRAM_TILE, b);
-            job->tile(a, b, job->n_rows, sum, stride);
-        }
+        add_strips(job, i / n_bundles, first,
+                   n_strips - first < STRIPS ? n_strips - first : STRIPS);
     }
 }
 
 void gram_add(struct gram *gram, const float *x, size_t n_rows)
 {
     struct strip_job job = {.gram = gram, .tile = tile_best()};
-    size_t n_strips = stride_of(gram->n) / GRAM_TILE;
+    const size_t n_strips = stride_of(gram) / GRAM_TILE;
+    const size_t n_bundles = (n_strips + STRIPS - 1) / STRIPS;
 
     gram->tokens += n_rows;
     for (size_t done = 0; done < n_rows; done += job.n_rows) {
         job.x = x + done * gram->n;
         job.n_rows = n_rows - done < GRAM_ROWS ? n_rows - done : GRAM_ROWS;
-        parallel_for(n_strips, 1, add_strips, &job);
+        parallel_for(gram->n / gram->group * n_bundles, 1, add_bundles, &job);
     }
 }
 
 void gram_mean(const struct gram *gram, float *h)
 {
-    size_t n = gram->n, stride = stride_of(n);
-    double scale = gram->tokens > 0 ? 1.0 / (double)gram->tokens : 0.0;
+    const size_t n = gram->group, stride = stride_of(gram);
+    const double scale = gram->tokens > 0 ? 1.0 / (double)gram->tokens : 0.0;
+    const double *sum = gram->sum;
 
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j <= i; j++)
-            h[i * n + j] = h[j * n + i] = (float)(gram->sum[i * stride + j] * scale);
+    for (size_t g = 0; g < gram->n / n; g++, h += n * n, sum += stride * stride)
+        for (size_t i = 0; i < n; i++)
+            for (size_t j = 0; j <= i; j++)
+                h[i * n + j] = h[j * n + i] = (float)(sum[i * stride + j] * scale);
 }

@@ -5,14 +5,18 @@
  * theirs, gate and up theirs, every expert has its own. Of each, two: one to round with, one held
  * out to judge with.
  *
- * The file is a GGUF (general.type "moments") with, for every input I of n columns:
+ * Inputs wider than MOMENTS_COLUMNS are cut into equal groups of g columns, of whose H only the
+ * squares on the diagonal are kept: 12,288 columns take a third of the bytes, and of the work.
  *
- *     I.h          F32 {n, n}   to round with; symmetric, whole
- *     I.held       F32 {n, n}   held out; zero when nothing was held out
- *     I.tokens     F32 {2}      how many tokens each saw
+ * The file is a GGUF (general.type "moments") with, for every input I of n columns, G groups:
  *
- * and the keys moments.datasets (strings), moments.chunk_size (u32), moments.source (string: SHA-256
- * of what the model was). Data are read entry by entry: memory stays at one matrix.
+ *     I.h          F32 {g, g, G}   to round with; each square symmetric, whole
+ *     I.held       F32 {g, g, G}   held out; zero when nothing was held out
+ *     I.tokens     F32 {2}         how many tokens each saw
+ *
+ * and the keys moments.version (u32, 2), moments.datasets (strings), moments.chunk_size (u32),
+ * moments.source (string: SHA-256 of what the model was). Data are read entry by entry: memory
+ * stays at one matrix.
  *
  * Sources: "second moments" as in GPTQ, arXiv 2210.17323, equation (1), without its factor of two.
  */
@@ -22,7 +26,11 @@
 #include "base/base.h"
 #include "formats/gguf/gguf.h"
 
-enum { MOMENTS_NAME = 64 };
+enum { MOMENTS_NAME = 64, MOMENTS_VERSION = 2, MOMENTS_COLUMNS = 4096 };
+
+/* How many columns of an input of n a group has: of the fewest equal groups of at most
+ * MOMENTS_COLUMNS that are whole super-blocks of 256 columns; of 32, or any, where n has no such. */
+size_t moments_group_columns(size_t n);
 
 /* The name of the input that the weight `weight` (a GGUF name) multiplies: "blk.3.attn_q.weight",
  * "blk.3.attn_k.weight" -> "blk.3.attn_in"; an expert's gets its number as a suffix, ".7" (expert
@@ -39,10 +47,13 @@ bool moments_input(const char *weight, int expert, char out[MOMENTS_NAME]);
 
 /* Sums of x x^T in float64, lower triangle, one pair a distinct input. */
 struct gram {
-    size_t n;
+    size_t n, group; /* columns; of a group */
     uint64_t tokens;
-    double *sum; /* [n][n]; the lower triangle is meant */
+    double *sum; /* [n / group] squares; the lower triangles are meant */
 };
+
+/* Memory that gram_new() takes for n columns. */
+uint64_t gram_bytes(size_t n);
 
 /* ERR_NOMEM. */
 MUST_CHECK enum status gram_new(size_t n, struct gram *gram, struct error *err);
@@ -50,7 +61,7 @@ MUST_CHECK enum status gram_new(size_t n, struct gram *gram, struct error *err);
  * then added in float64: the result depends on how the caller cuts its rows, not on threads or
  * CPU. Parallel. */
 void gram_add(struct gram *gram, const float *x, size_t n_rows);
-/* The whole symmetric mean, n * n floats. Zero tokens give zeros. */
+/* The symmetric mean, whole squares: n * group floats. Zero tokens give zeros. */
 void gram_mean(const struct gram *gram, float *h);
 void gram_free(struct gram *gram);
 
@@ -86,12 +97,13 @@ void moments_abandon(struct moments_writer *writer); /* NULL is fine */
 
 struct moments;
 
+/* ERR_USAGE when it is something else, or of another version; ERR_CORRUPT. */
 MUST_CHECK enum status moments_open(const char *path, struct moments **out,
                                     struct error *err);
 
 /* What the file holds on one input. */
 struct moments_entry {
-    size_t n;
+    size_t n, group; /* columns; of a group: n where the whole matrix is there */
     double tokens, held_tokens;
     size_t index; /* private */
 };
@@ -99,11 +111,11 @@ struct moments_entry {
 /* False when the file has nothing on this input. */
 bool moments_find(const struct moments *moments, const char *input,
                   struct moments_entry *entry);
-/* Read n * n floats; `held` chooses the held-out half. */
+/* Read all squares, n * group floats; `held` chooses the held-out half. */
 MUST_CHECK enum status moments_read(const struct moments *moments,
                                     const struct moments_entry *entry, bool held,
                                     float *h, struct error *err);
-/* Read the square of columns [first, first + count): count * count floats. */
+/* Read the square of columns [first, first + count), which lie in one group: count * count floats. */
 MUST_CHECK enum status moments_read_square(const struct moments *moments,
                                            const struct moments_entry *entry, bool held,
                                            size_t first, size_t count, float *h,

@@ -3,10 +3,12 @@
  */
 #include "formats/moments/moments.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 enum { PARTS = 3 }; /* tensors an item: .h, .held, .tokens */
+enum { MOMENTS_MOST = 1 << 16 };
 
 /* ---- writing ---- */
 
@@ -42,6 +44,8 @@ static enum status set_header(struct gguf_meta *meta, const struct moments_heade
     if (st == OK)
         st = gguf_set_str(meta, "general.type", "moments", 7, err);
     if (st == OK)
+        st = gguf_set_u32(meta, "moments.version", MOMENTS_VERSION, err);
+    if (st == OK)
         st = gguf_set_strings(meta, "moments.datasets", names, header->n_datasets, err);
     if (st == OK)
         st = gguf_set_u32(meta, "moments.chunk_size", header->chunk_size, err);
@@ -61,9 +65,11 @@ static bool describe_item(struct moments_writer *writer, const struct moments_it
         struct gguf_tensor *t = &writer->tensors[PARTS * i + part];
 
         *t = (struct gguf_tensor){
-            .type = TYPE_F32, .n_dims = part < 2 ? 2 : 1, .ne = {2, 1, 1, 1}};
-        if (part < 2)
-            t->ne[0] = t->ne[1] = item->n;
+            .type = TYPE_F32, .n_dims = part < 2 ? 3 : 1, .ne = {2, 1, 1, 1}};
+        if (part < 2) {
+            t->ne[0] = t->ne[1] = moments_group_columns(item->n);
+            t->ne[2] = item->n / t->ne[0];
+        }
         t->name = arena_printf(&writer->arena, "%s.%s", item->name, suffix[part]);
         if (!t->name)
             return false;
@@ -124,15 +130,14 @@ enum status moments_put(struct moments_writer *writer, size_t i, const struct gr
 {
     const struct gguf_tensor *t = writer->tensors + PARTS * i;
     const float tokens[2] = {(float)train->tokens, (float)held->tokens};
-    size_t n = (size_t)t[0].ne[0];
-    float *h = malloc(n * n * sizeof(*h));
-    enum status st =
-        h ? OK : fail(err, ERR_NOMEM, "no memory for %zu x %zu floats", n, n);
+    const size_t n_bytes = (size_t)t[0].n_bytes;
+    float *h = malloc(n_bytes);
+    enum status st = h ? OK : fail(err, ERR_NOMEM, "no memory for %zu bytes", n_bytes);
 
-    assert(train->n == n && held->n == n);
+    assert(train->n == t[0].ne[0] * t[0].ne[2] && held->n == train->n);
     for (int part = 0; part < 2 && st == OK; part++) {
         gram_mean(part ? held : train, h);
-        st = output_write(writer->dst, t[part].offset, h, n * n * sizeof(*h), err);
+        st = output_write(writer->dst, t[part].offset, h, n_bytes, err);
     }
     if (st == OK)
         st = output_write(writer->dst, t[2].offset, tokens, sizeof(tokens), err);
@@ -164,10 +169,40 @@ void moments_close(struct moments *moments)
     free(moments);
 }
 
-static bool is_square_f32(const struct gguf_tensor *t)
+/* Groups of an input that is cut as every file cuts it. */
+static bool is_squares_f32(const struct gguf_tensor *t)
 {
-    return t->type == TYPE_F32 && t->n_dims == 2 && t->ne[0] == t->ne[1] &&
-           t->ne[0] < 1u << 20;
+    return t->type == TYPE_F32 && t->ne[0] == t->ne[1] && t->ne[0] > 0 &&
+           t->ne[0] <= MOMENTS_MOST && t->ne[2] <= MOMENTS_MOST && t->ne[3] == 1 &&
+           moments_group_columns((size_t)(t->ne[0] * t->ne[2])) == t->ne[0];
+}
+
+/* The three tensors of item i are I.h, I.held and I.tokens. */
+static bool are_named_alike(const struct gguf_tensor *h, const struct gguf_tensor *held,
+                            const struct gguf_tensor *tokens)
+{
+    const size_t n = strlen(h->name);
+
+    return n > 2 && strcmp(h->name + n - 2, ".h") == 0 &&
+           strncmp(held->name, h->name, n - 1) == 0 &&
+           strcmp(held->name + n - 1, "held") == 0 &&
+           strncmp(tokens->name, h->name, n - 1) == 0 &&
+           strcmp(tokens->name + n - 1, "tokens") == 0;
+}
+
+static enum status check_version(const struct moments *moments, const char *path,
+                                 struct error *err)
+{
+    uint32_t version = 1;
+
+    if (!gguf_get_u32(gguf_metadata(moments->file), "moments.version", &version))
+        version = 1;
+    if (version == MOMENTS_VERSION)
+        return OK;
+    return fail(err, ERR_USAGE,
+                "%s: second moments of version %" PRIu32
+                ", where this program reads %d: gather them anew",
+                path, version, MOMENTS_VERSION);
 }
 
 /* Every tensor belongs to a whole item. */
@@ -179,6 +214,8 @@ static enum status check_items(const struct moments *moments, const char *path,
     if (!gguf_get_str(gguf_metadata(moments->file), "general.type", &type) ||
         strcmp(type.text, "moments") != 0)
         return fail(err, ERR_USAGE, "%s: not a file of second moments", path);
+    if (check_version(moments, path, err) != OK)
+        return err->code;
     if (gguf_count(moments->file) % PARTS != 0)
         return fail(err, ERR_CORRUPT, "%s: an input's tensors are not complete", path);
     for (size_t i = 0; i < gguf_count(moments->file); i += PARTS) {
@@ -186,9 +223,14 @@ static enum status check_items(const struct moments *moments, const char *path,
         const struct gguf_tensor *held = gguf_at(moments->file, i + 1);
         const struct gguf_tensor *tokens = gguf_at(moments->file, i + 2);
 
-        if (!is_square_f32(h) || !is_square_f32(held) || held->ne[0] != h->ne[0] ||
-            tokens->type != TYPE_F32 || tokens->ne[0] != 2)
-            return fail(err, ERR_CORRUPT, "%s: %s is not a square matrix of F32", path,
+        if (!are_named_alike(h, held, tokens))
+            return fail(err, ERR_CORRUPT, "%s: %s, %s and %s are not one input's", path,
+                        h->name, held->name, tokens->name);
+        if (!is_squares_f32(h) || !is_squares_f32(held) || held->ne[0] != h->ne[0] ||
+            held->ne[2] != h->ne[2] || tokens->type != TYPE_F32 || tokens->ne[0] != 2 ||
+            tokens->n_dims != 1)
+            return fail(err, ERR_CORRUPT,
+                        "%s: %s is not square matrices of F32 with their counts", path,
                         h->name);
     }
     return OK;
@@ -236,8 +278,11 @@ bool moments_find(const struct moments *moments, const char *input,
         if (file_read(gguf_file(moments->file, 0), counts->offset, tokens, sizeof(tokens),
                       &err))
             return false;
-        *entry = (struct moments_entry){(size_t)t->ne[0], (double)tokens[0],
-                                        (double)tokens[1], i};
+        *entry = (struct moments_entry){.n = (size_t)(t->ne[0] * t->ne[2]),
+                                        .group = (size_t)t->ne[0],
+                                        .tokens = (double)tokens[0],
+                                        .held_tokens = (double)tokens[1],
+                                        .index = i};
         return true;
     }
     return false;
@@ -258,10 +303,12 @@ enum status moments_read_square(const struct moments *moments,
     const struct gguf_tensor *t = gguf_at(moments->file, entry->index + (held ? 1 : 0));
     enum status st = OK;
 
-    assert(first + count <= entry->n);
-    for (size_t i = first; i < first + count && st == OK; i++, h += count)
-        st = file_read(gguf_file(moments->file, 0),
-                       t->offset + (i * entry->n + first) * sizeof(*h), h,
+    const size_t n = entry->group, at = first % n;
+    const uint64_t square = t->offset + (uint64_t)(first / n) * n * n * sizeof(*h);
+
+    assert(first + count <= entry->n && at + count <= n);
+    for (size_t i = at; i < at + count && st == OK; i++, h += count)
+        st = file_read(gguf_file(moments->file, 0), square + (i * n + at) * sizeof(*h), h,
                        count * sizeof(*h), err);
     return st;
 }
@@ -271,11 +318,12 @@ enum status moments_diagonal(const struct moments *moments,
                              struct error *err)
 {
     const struct gguf_tensor *t = gguf_at(moments->file, entry->index);
+    const size_t n = entry->group;
     enum status st = OK;
 
     for (size_t j = 0; j < entry->n && st == OK; j++)
         st = file_read(gguf_file(moments->file, 0),
-                       t->offset + j * (entry->n + 1) * sizeof(float), &diagonal[j],
-                       sizeof(float), err);
+                       t->offset + (uint64_t)(j * n + j % n) * sizeof(float),
+                       &diagonal[j], sizeof(float), err);
     return st;
 }

@@ -7,6 +7,7 @@
 
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { N = 52, N_ROWS = 1100 };
@@ -131,6 +132,7 @@ Test(moments, survive_the_file)
     cr_assert_eq(moments_read(moments, &entry, false, got, &err), OK);
     gram_mean(&train, want);
     cr_assert_arr_eq(got, want, sizeof(want));
+    cr_assert_eq(entry.group, N);
     cr_assert_eq(moments_diagonal(moments, &entry, diagonal, &err), OK);
     for (int j = 0; j < N; j++)
         cr_assert_eq(diagonal[j], want[j * N + j]);
@@ -138,5 +140,143 @@ Test(moments, survive_the_file)
     gram_free(&train);
     gram_free(&held);
     gram_free(&small);
+    fixture_remove(folder);
+}
+
+Test(moments, are_cut_into_the_fewest_groups_of_whole_super_blocks)
+{
+    static const struct {
+        size_t n, group;
+    } cases[] = {{0, 0},        {52, 52},      {4096, 4096},  {4352, 256},
+                 {5376, 1792},  {10240, 2560}, {12288, 4096}, {16384, 4096},
+                 {21504, 3584}, {4128, 1376},  {5001, 1667}};
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        cr_expect_eq(moments_group_columns(cases[i].n), cases[i].group, "%zu: %zu",
+                     cases[i].n, moments_group_columns(cases[i].n));
+}
+
+/* ---- a wide input: WIDE columns in groups of GROUP ---- */
+
+enum { WIDE = 4352, GROUP = 256, WIDE_ROWS = 600 };
+
+static void file_wide(const char *path, struct gram *train)
+{
+    struct moments_header header = {NULL, 0, 512, NULL};
+    struct moments_item item = {"blk.0.ffn_mid", WIDE};
+    struct moments_writer *writer = NULL;
+    struct gram held;
+    struct error err = {0};
+    float *wide = malloc(sizeof(*wide) * WIDE * WIDE_ROWS);
+
+    cr_assert_not_null(wide);
+    fixture_activations(wide, WIDE * WIDE_ROWS, 5);
+    cr_assert_eq(gram_new(WIDE, train, &err), OK);
+    cr_assert_eq(gram_new(WIDE, &held, &err), OK);
+    gram_add(train, wide, WIDE_ROWS);
+    cr_assert_eq(moments_create(path, &header, &item, 1, true, &writer, &err), OK, "%s",
+                 err.text);
+    cr_assert_eq(moments_put(writer, 0, train, &held, &err), OK);
+    cr_assert_eq(moments_finish(writer, &err), OK, "%s", err.text);
+    gram_free(&held);
+    free(wide);
+}
+
+/* Each group's square is, bit for bit, what its columns alone would have given. */
+Test(moments, of_groups_are_those_of_their_columns)
+{
+    static float part[GROUP * WIDE_ROWS], want[GROUP * GROUP], got[GROUP * GROUP];
+    static float diagonal[WIDE];
+    char folder[FIXTURE_PATH], path[FIXTURE_PATH];
+    float *wide = malloc(sizeof(*wide) * WIDE * WIDE_ROWS);
+    struct moments *moments = NULL;
+    struct moments_entry entry;
+    struct gram whole;
+    struct error err = {0};
+
+    fixture_folder(folder);
+    fixture_join(path, folder, "wide.gguf");
+    file_wide(path, &whole);
+    gram_free(&whole);
+    cr_assert_not_null(wide);
+    fixture_activations(wide, WIDE * WIDE_ROWS, 5);
+    cr_assert_eq(moments_open(path, &moments, &err), OK, "%s", err.text);
+    cr_assert(moments_find(moments, "blk.0.ffn_mid", &entry));
+    cr_assert_eq(entry.n, WIDE);
+    cr_assert_eq(entry.group, GROUP);
+    cr_assert_eq(moments_diagonal(moments, &entry, diagonal, &err), OK);
+    for (size_t first = 0; first < WIDE; first += 8 * GROUP) {
+        struct gram gram;
+
+        for (size_t t = 0; t < WIDE_ROWS; t++)
+            memcpy(part + t * GROUP, wide + t * WIDE + first, GROUP * sizeof(*part));
+        cr_assert_eq(gram_new(GROUP, &gram, &err), OK);
+        gram_add(&gram, part, WIDE_ROWS);
+        gram_mean(&gram, want);
+        gram_free(&gram);
+        cr_assert_eq(moments_read_square(moments, &entry, false, first, GROUP, got, &err),
+                     OK);
+        cr_assert_arr_eq(got, want, sizeof(want), "columns from %zu", first);
+        for (size_t j = 0; j < GROUP; j++)
+            cr_assert_eq(diagonal[first + j], want[j * GROUP + j]);
+        cr_assert_eq(
+            moments_read_square(moments, &entry, false, first + 32, 64, got, &err), OK);
+        cr_assert_eq(got[65], want[33 * GROUP + 33]);
+        cr_assert_eq(got[1], want[32 * GROUP + 33]);
+    }
+    moments_close(moments);
+    free(wide);
+    fixture_remove(folder);
+}
+
+/* ---- files that are not what they should be ---- */
+
+/* The file with `n` bytes at `skip` behind the first `mark` replaced; what opening it says. */
+static enum status open_changed(const char *path, const char *mark, size_t skip,
+                                const void *bytes, size_t n, struct error *err)
+{
+    struct moments *moments = NULL;
+    char changed[FIXTURE_PATH + 8];
+    char *text = NULL, *at = NULL;
+    size_t n_text = 0;
+    enum status st;
+
+    cr_assert_eq(file_read_all(path, 1 << 30, &text, &n_text, err), OK);
+    for (size_t i = 0; i + strlen(mark) < n_text && !at; i++)
+        if (memcmp(text + i, mark, strlen(mark)) == 0)
+            at = text + i + strlen(mark) + skip;
+    cr_assert_not_null(at, "%s", mark);
+    memcpy(at, bytes, n);
+    snprintf(changed, sizeof(changed), "%s.bad", path);
+    fixture_write(changed, text, n_text);
+    free(text);
+    st = moments_open(changed, &moments, err);
+    moments_close(moments);
+    return st;
+}
+
+/* Behind a key of a u32 stand its type and the number; behind a tensor's name the count of its
+ * dimensions (u32) and the dimensions (u64). */
+Test(moments, of_a_broken_file_are_refused)
+{
+    const uint64_t two = 2, many = (uint64_t)1 << 40;
+    char folder[FIXTURE_PATH], path[FIXTURE_PATH];
+    struct error err = {0};
+    struct gram gram;
+
+    fixture_folder(folder);
+    fixture_join(path, folder, "wide.gguf");
+    file_wide(path, &gram);
+    gram_free(&gram);
+    cr_expect_eq(open_changed(path, "moments.version", 4, "\1", 1, &err), ERR_USAGE);
+    cr_expect(strstr(err.text, "version 1"), "%s", err.text);
+    cr_expect_eq(open_changed(path, "moments.versio", 0, "m", 1, &err), ERR_USAGE);
+    cr_expect_eq(open_changed(path, "blk.0.ffn_mid.", 0, "x", 1, &err), ERR_CORRUPT);
+    cr_expect_eq(open_changed(path, "blk.0.ffn_mid.hel", 0, "x", 1, &err), ERR_CORRUPT);
+    cr_expect_eq(open_changed(path, "blk.0.ffn_mid.held", 4, &two, 8, &err), ERR_CORRUPT);
+    cr_expect_eq(open_changed(path, "blk.0.ffn_mid.held", 20, &two, 8, &err),
+                 ERR_CORRUPT);
+    cr_expect_eq(open_changed(path, "blk.0.ffn_mid.h", 4, &many, 8, &err), ERR_CORRUPT);
+    cr_expect_eq(open_changed(path, "general.type", 12, "x", 1, &err), ERR_USAGE);
     fixture_remove(folder);
 }
