@@ -1,4 +1,4 @@
-"""inputs_table.py CARAT DATA > docs/inputs.md - what carat takes, from the tests' own verdicts"""
+"""inputs_table.py CARAT build/data > docs/inputs.md - what carat takes, from the tests' own verdicts"""
 import collections
 import hashlib
 import json
