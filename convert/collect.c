@@ -133,7 +133,7 @@ static enum status add_rope_freqs(struct source *src, struct error *err)
 
 /* A head of its own counts only when it differs from the embedding. */
 static enum status check_head(struct source *src, const struct source_tensor *head,
-                              bool *is_used, struct error *err)
+                              bool skim, bool *is_used, struct error *err)
 {
     const struct source_tensor *table = checkpoint_find(src->cp, "embed_tokens.weight");
     const json_t *tied =
@@ -143,7 +143,7 @@ static enum status check_head(struct source *src, const struct source_tensor *he
 
     if (!table) /* reported as missing later */
         return OK;
-    st = source_equal(table, head, &same, err);
+    st = source_equal(table, head, skim, &same, err);
     if (st != OK)
         return st;
     *is_used = !same;
@@ -157,7 +157,7 @@ static enum status check_head(struct source *src, const struct source_tensor *he
 
 /* K = V layers have no values of their own; some tools store a copy of the keys. */
 static enum status check_v_clone(struct source *src, const struct source_tensor *v,
-                                 int layer, struct error *err)
+                                 int layer, bool skim, struct error *err)
 {
     const char *k_name =
         gemma_name(&src->arena, "layers.*.self_attn.k_proj.weight", layer);
@@ -165,7 +165,7 @@ static enum status check_v_clone(struct source *src, const struct source_tensor 
     bool same = false;
 
     if (k) {
-        const enum status st = source_equal(k, v, &same, err);
+        const enum status st = source_equal(k, v, skim, &same, err);
         if (st != OK)
             return st;
     }
@@ -245,9 +245,9 @@ static enum status collect_one(struct source *src, const struct source_options *
     if (st != OK)
         return st;
     if (rule->when == WHEN_UNTIED)
-        st = check_head(src, t, &is_used, err);
+        st = check_head(src, t, options->skim, &is_used, err);
     else if (!is_live && !shares)
-        return check_v_clone(src, t, layer, err);
+        return check_v_clone(src, t, layer, options->skim, err);
     if (st != OK || !is_used)
         return st;
 

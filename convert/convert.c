@@ -71,11 +71,13 @@ enum status convert_plan(const char *source, const char *out_path,
                          struct error *err)
 {
     struct shown_plan *shown = calloc(1, sizeof(*shown));
+    struct convert_options quick = *options;
     enum status st;
 
     if (!shown)
         return fail(err, ERR_NOMEM, "%s: no memory for a plan", source);
-    st = work_plan(source, out_path, options, NULL, &shown->work, err);
+    quick.source.skim = true;
+    st = work_plan(source, out_path, &quick, NULL, &shown->work, err);
     if (st == OK)
         st = show_plan(shown, err);
     if (st != OK) {

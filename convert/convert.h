@@ -22,6 +22,7 @@ struct source_options {
     const char *const *metadata; /* KEY=VALUE strings */
     size_t n_metadata;
     bool keep_dead; /* keep k/v tensors of KV-sharing layers when the source has them */
+    bool skim;      /* tell copies of a tensor by a few places of it: enough for a plan */
 };
 
 /* A checkpoint folder, a weights file beside its config.json, or a GGUF, seen as the GGUF it would

@@ -40,36 +40,56 @@ enum status source_read(const struct source_tensor *t, uint64_t first, uint64_t 
     return st;
 }
 
-enum { COMPARE_BYTES = 4 << 20 };
+enum { COMPARE_BYTES = 4 << 20, SKIM_BYTES = 256 << 10, SKIMMED = 8 };
+
+/* Where the next slab begins: behind this one, or so far that SKIMMED of them span the tensor. */
+static uint64_t next_slab(uint64_t row, uint64_t slab, uint64_t rows, bool skim)
+{
+    const uint64_t last = rows > slab ? rows - slab : 0;
+    const uint64_t stride = skim ? (last + SKIMMED - 2) / (SKIMMED - 1) : slab;
+
+    if (stride <= slab)
+        return row + slab;
+    return row < last && row + stride > last ? last : row + stride;
+}
+
+static enum status read_both(const struct source_tensor *const pair[2], uint64_t row,
+                             uint64_t n, float *const x[2], struct error *err)
+{
+    const enum status st = source_read(pair[0], row, n, x[0], err);
+
+    return st == OK ? source_read(pair[1], row, n, x[1], err) : st;
+}
 
 enum status source_equal(const struct source_tensor *a, const struct source_tensor *b,
-                         bool *same, struct error *err)
+                         bool skim, bool *same, struct error *err)
 {
+    const struct source_tensor *const pair[2] = {a, b};
     const uint64_t rows = source_rows(a), cols = source_cols(a);
-    const uint64_t fits = COMPARE_BYTES / sizeof(float) / (cols ? cols : 1);
+    const uint64_t fits =
+        (skim ? SKIM_BYTES : COMPARE_BYTES) / sizeof(float) / (cols ? cols : 1);
     const uint64_t slab = fits ? fits : 1;
-    float *x = NULL, *y = NULL;
+    float *x[2] = {NULL, NULL};
     enum status st = OK;
 
     *same = rows == source_rows(b) && cols == source_cols(b);
     if (!*same)
         return OK;
-    x = malloc((size_t)(slab * cols) * sizeof(float) + 1);
-    y = malloc((size_t)(slab * cols) * sizeof(float) + 1);
-    if (!x || !y)
+    x[0] = malloc((size_t)(slab * cols) * sizeof(float) + 1);
+    x[1] = malloc((size_t)(slab * cols) * sizeof(float) + 1);
+    if (!x[0] || !x[1])
         st = fail(err, ERR_NOMEM, "%s: no memory to compare it", a->found);
 
-    for (uint64_t row = 0; st == OK && *same && row < rows; row += slab) {
+    for (uint64_t row = 0; st == OK && *same && row < rows;
+         row = next_slab(row, slab, rows, skim)) {
         const uint64_t n = rows - row < slab ? rows - row : slab;
 
-        st = source_read(a, row, n, x, err);
+        st = read_both(pair, row, n, x, err);
         if (st == OK)
-            st = source_read(b, row, n, y, err);
-        if (st == OK)
-            *same = memcmp(x, y, (size_t)(n * cols) * sizeof(float)) == 0;
+            *same = memcmp(x[0], x[1], (size_t)(n * cols) * sizeof(float)) == 0;
     }
-    free(x);
-    free(y);
+    free(x[0]);
+    free(x[1]);
     return st;
 }
 

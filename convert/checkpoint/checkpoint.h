@@ -81,9 +81,9 @@ MUST_CHECK enum status source_read(const struct source_tensor *t, uint64_t first
                                    uint64_t n, float *x, struct error *err);
 
 /* True in *same when both decode to the same bits. Reads at most both, in slabs, until they
- * differ. */
+ * differ; with `skim` eight places of 256 KiB, evenly spread from the first row to the last. */
 MUST_CHECK enum status source_equal(const struct source_tensor *a,
-                                    const struct source_tensor *b, bool *same,
+                                    const struct source_tensor *b, bool skim, bool *same,
                                     struct error *err);
 
 struct checkpoint;
