@@ -53,6 +53,7 @@ class Batch(c.Structure):
 
 TYPE_F32 = 0
 FLASH_ATTN_OFF = 0
+CONTEXT_MTP = 1
 LAZY = {"off": 0, "auto": 1, "on": 2}
 LOG = c.CFUNCTYPE(None, c.c_int, c.c_char_p, c.c_void_p)
 
@@ -98,6 +99,16 @@ class Llama:
         lib.llama_decode.argtypes = [c.c_void_p, Batch]
         lib.llama_get_logits_ith.restype = c.POINTER(c.c_float)
         lib.llama_get_logits_ith.argtypes = [c.c_void_p, c.c_int32]
+        lib.llama_get_embeddings_seq.restype = c.POINTER(c.c_float)
+        lib.llama_get_embeddings_seq.argtypes = [c.c_void_p, c.c_int32]
+        lib.llama_model_n_embd.argtypes = [c.c_void_p]
+        lib.llama_model_n_embd_out.argtypes = [c.c_void_p]
+        # C++ names: hidden states that ride between a target and its drafter (llama-ext.h)
+        self._nextn_on = getattr(lib, "_Z26llama_set_embeddings_nextnP13llama_contextbb")
+        self._nextn_on.argtypes = [c.c_void_p, c.c_bool, c.c_bool]
+        self._nextn_ith = getattr(lib, "_Z30llama_get_embeddings_nextn_ithP13llama_contexti")
+        self._nextn_ith.restype = c.POINTER(c.c_float)
+        self._nextn_ith.argtypes = [c.c_void_p, c.c_int32]
         lib.llama_free.argtypes = [c.c_void_p]
         lib.llama_model_free.argtypes = [c.c_void_p]
         lib.llama_tokenize.argtypes = [c.c_void_p, c.c_char_p, c.c_int32, c.POINTER(c.c_int32),
@@ -122,33 +133,84 @@ class Llama:
                                     parse_special)
         return list(room[:n])
 
-    def logits(self, model, ids, threads=1):
-        """[n, vocabulary] float32 for ids from an empty context."""
+    def context(self, model, n, threads=1, **changes):
+        """Room for n tokens in one batch; `changes` are fields of ContextParams."""
         params = self.lib.llama_context_default_params()
-        params.n_ctx = max(256, len(ids))
+        params.n_ctx = max(256, n)
         params.n_batch = params.n_ubatch = params.n_ctx
         params.n_threads = params.n_threads_batch = threads
         params.type_k = params.type_v = TYPE_F32
         params.flash_attn_type = FLASH_ATTN_OFF
+        for name, value in changes.items():
+            setattr(params, name, value)
         ctx = self.lib.llama_init_from_model(model, params)
         if not ctx:
             raise RuntimeError("".join(self.log[-5:]))
+        return ctx
+
+    def decode(self, ctx, ids, first=0, hidden=None):
+        """Run ids at positions from `first`, all with output; `hidden` rides along, a row each."""
         batch = self.lib.llama_batch_init(len(ids), 0, 1)
         batch.n_tokens = len(ids)
         for i, token in enumerate(ids):
             batch.token[i] = int(token)
-            batch.pos[i] = i
+            batch.pos[i] = first + i
             batch.n_seq_id[i] = 1
             batch.seq_id[i][0] = 0
             batch.logits[i] = 1
+        if hidden is not None:
+            hidden = np.ascontiguousarray(hidden, np.float32)
+            batch.embd = hidden.ctypes.data
         failed = self.lib.llama_decode(ctx, batch)
-        n_vocab = self.lib.llama_vocab_n_tokens(self.lib.llama_model_get_vocab(model))
-        rows = None
-        if not failed:
-            rows = np.stack([np.ctypeslib.as_array(self.lib.llama_get_logits_ith(ctx, i),
-                                                   (n_vocab,)).copy() for i in range(len(ids))])
+        batch.embd = None  # ours; and llama_batch_free() frees what it finds
         self.lib.llama_batch_free(batch)
-        self.lib.llama_free(ctx)
         if failed:
             raise RuntimeError("llama_decode failed: " + "".join(self.log[-5:]))
-        return rows
+
+    def _row(self, pointer, n):
+        return np.ctypeslib.as_array(pointer, (n,)).copy()
+
+    def _n_vocab(self, model):
+        return self.lib.llama_vocab_n_tokens(self.lib.llama_model_get_vocab(model))
+
+    def logits(self, model, ids, threads=1):
+        """[n, vocabulary] float32 for ids from an empty context."""
+        ctx = self.context(model, len(ids), threads)
+        try:
+            self.decode(ctx, ids)
+            return np.stack([self._row(self.lib.llama_get_logits_ith(ctx, i), self._n_vocab(model))
+                             for i in range(len(ids))])
+        finally:
+            self.lib.llama_free(ctx)
+
+    def embedding(self, model, ids):
+        """What an encoder makes of ids, pooled and through its dense heads, not normalised."""
+        ctx = self.context(model, len(ids), embeddings=True)
+        try:
+            self.decode(ctx, ids)
+            return self._row(self.lib.llama_get_embeddings_seq(ctx, 0),
+                             self.lib.llama_model_n_embd_out(model))
+        finally:
+            self.lib.llama_free(ctx)
+
+    def draft(self, target, drafter, ids, tokens):
+        """[len(tokens), vocabulary]: a drafter's logits for guesses behind ids; tokens[0] is the
+        target's own next token, the others what a guess is made from."""
+        n_hidden = self.lib.llama_model_n_embd(target)
+        main = self.context(target, len(ids))
+        side = self.context(drafter, len(ids), ctx_type=CONTEXT_MTP, ctx_other=main)
+        try:
+            self._nextn_on(main, True, False)
+            self._nextn_on(side, True, False)
+            self.decode(main, ids)
+            hidden = self._row(self._nextn_ith(main, len(ids) - 1), n_hidden)
+            rows = []
+            for token in tokens:
+                self.decode(side, [token], len(ids), hidden)
+                rows.append(self._row(self.lib.llama_get_logits_ith(side, 0),
+                                      self._n_vocab(drafter)))
+                hidden = self._row(self._nextn_ith(side, 0), n_hidden)
+            return np.stack(rows)
+        finally:
+            self.lib.llama_free(side)
+            self.lib.llama_free(main)
