@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 #include "cli/prompt.h"
 #include "cli/ui.h"
+#include "cli/yes_no.h"
 #include "convert/convert.h"
 #include "runtime/runtime.h"
 
@@ -16,6 +17,7 @@ struct run_call {
     double temperature, top_p, min_p;
     int64_t top_k, n_predict, n_ctx, n_guesses;
     uint64_t seed;
+    bool yes_no;
     struct runtime_options runtime;
 };
 
@@ -253,25 +255,58 @@ static enum status print_json(const struct talker *t, const struct outcome *o,
     return st;
 }
 
-static enum status work(const struct run_call *call, struct ui *ui, struct error *err)
+/* With --yes-no: a probability in the place of a text. */
+static enum status answer(const struct run_call *call, const struct ui *ui,
+                          struct talker *t, const int32_t *ids, size_t n,
+                          struct error *err)
 {
-    struct outcome outcome = {.ids = json_array()};
-    struct talker talker = {0};
-    int32_t *ids = NULL;
-    enum status st = open_talker(call, &talker, err);
+    struct yes_no a = {0};
+    enum status st = sequence_new(t->rt, (uint32_t)n, &t->seq, err);
 
     if (st == OK)
-        st = prompt_encode(&call->prompt, talker.tok, talker.model->meta, &ids,
-                           &outcome.n_prompt, err);
-    if (st == OK)
-        st = talk(call, ui, &talker, ids, &outcome, err);
+        st = yes_no_answer(t->rt, t->seq, t->model->meta, t->tok, ids, n, &a, err);
+    if (st == ERR_USAGE)
+        return fail_at(err, call->model);
     if (st == OK && ui->json)
-        st = print_json(&talker, &outcome, err);
+        return ui_json(
+            json_pack("{s:o, s:o, s:[i, i], s:[o, o], s:I}", "yes", ui_json_real(a.p_yes),
+                      "no", ui_json_real(1.0 - a.p_yes), "tokens", (int)a.ids[0],
+                      (int)a.ids[1], "logits", ui_json_real((double)a.logits[0]),
+                      ui_json_real((double)a.logits[1]), "prompt_tokens", (json_int_t)n),
+            err);
+    if (st == OK)
+        printf("yes %.6f\nno %.6f\n", a.p_yes, 1.0 - a.p_yes);
+    return st;
+}
+
+static enum status go_on(const struct run_call *call, struct ui *ui, struct talker *t,
+                         const int32_t *ids, size_t n, struct error *err)
+{
+    struct outcome outcome = {.n_prompt = n, .ids = json_array()};
+    enum status st = talk(call, ui, t, ids, &outcome, err);
+
+    if (st == OK && ui->json)
+        st = print_json(t, &outcome, err);
     else if (st == OK)
         note(ui, &outcome);
     else if (outcome.n_tokens > 0)
         printf("\n");
     json_decref(outcome.ids);
+    return st;
+}
+
+static enum status work(const struct run_call *call, struct ui *ui, struct error *err)
+{
+    struct talker talker = {0};
+    int32_t *ids = NULL;
+    size_t n = 0;
+    enum status st = open_talker(call, &talker, err);
+
+    if (st == OK)
+        st = prompt_encode(&call->prompt, talker.tok, talker.model->meta, &ids, &n, err);
+    if (st == OK)
+        st = call->yes_no ? answer(call, ui, &talker, ids, n, err)
+                          : go_on(call, ui, &talker, ids, n, err);
     free(ids);
     close_talker(&talker);
     return st;
@@ -306,6 +341,8 @@ int cmd_run(int argc, char **argv)
          "guess ahead with this small model"},
         {"guesses", 0, OPTION_INT, &call.n_guesses, "N", "tokens to guess at once (4)", 1,
          63},
+        {"yes-no", 0, OPTION_FLAG, &call.yes_no, NULL,
+         "print the probability that the answer is yes, and that it is no"},
         {"arithmetic", 0, OPTION_CHOICE, &arithmetic, "fast|f32",
          "round activations to 8 bits, or decode weights exactly (fast)"},
         {"ple-in-memory", 0, OPTION_FLAG, &call.runtime.ple_in_memory, NULL,
@@ -319,7 +356,8 @@ int cmd_run(int argc, char **argv)
         .examples =
             "  carat run model.gguf -p 'The capital of France is'\n"
             "  carat run model.gguf --chat -p 'Why is the sky blue?' --temp 1\n"
-            "  carat run model.gguf --draft assistant.gguf --chat < question.txt\n",
+            "  carat run model.gguf --draft assistant.gguf --chat < question.txt\n"
+            "  carat run shieldgemma.gguf --yes-no < policy-and-text.txt\n",
         .options = options,
         .min_operands = 1,
         .max_operands = 1,

@@ -220,7 +220,7 @@ static void choose(struct chat_templates found[PLACES], const char *folder,
     while (first < PLACES && found[first].n == 0)
         first++;
     if (first == PLACES) {
-        log_warn("%s: no chat template; chat will use the turn format of Gemma 4",
+        log_warn("%s: no chat template; chat will use the turn format of its family",
                  folder);
         return;
     }
