@@ -75,6 +75,9 @@ MUST_CHECK enum status output_write(struct output *dst, uint64_t offset, const v
 MUST_CHECK enum status output_read(struct output *dst, uint64_t offset, void *buf,
                                    size_t n, struct error *err);
 
+/* Wait until what was written is on the device. ERR_IO. */
+MUST_CHECK enum status output_sync(struct output *dst, struct error *err);
+
 uint64_t output_size(const struct output *dst);    /* present size of the temporary */
 const char *output_path(const struct output *dst); /* the final name */
 const char *output_temporary(const struct output *dst); /* where the bytes are now */

@@ -185,6 +185,13 @@ enum status output_read(struct output *dst, uint64_t offset, void *buf, size_t n
     return OK;
 }
 
+enum status output_sync(struct output *dst, struct error *err)
+{
+    if (fsync(dst->fd) != 0)
+        return fail(err, ERR_IO, "%s: %s", dst->temporary, strerror(errno));
+    return OK;
+}
+
 uint64_t output_size(const struct output *dst)
 {
     struct stat info;

@@ -17,7 +17,7 @@ static size_t cells_of(const struct sequence *seq, const struct layer_facts *lay
     return layer->back != NO_LIMIT && ring < seq->n_ctx ? ring : seq->n_ctx;
 }
 
-static enum status allocate_layer(struct sequence *seq, uint32_t i, struct error *err)
+enum status sequence_hold(struct sequence *seq, uint32_t i, struct error *err)
 {
     const struct layer_facts *layer = &seq->rt->config.layers[i];
     struct kv *kv = &seq->layers[i];
@@ -35,11 +35,17 @@ static enum status allocate_layer(struct sequence *seq, uint32_t i, struct error
                 seq->n_ctx);
 }
 
-enum status sequence_new(struct runtime *rt, uint32_t n_ctx, struct sequence **out,
-                         struct error *err)
+void sequence_release(struct sequence *seq, uint32_t layer)
+{
+    free(seq->layers[layer].k);
+    free(seq->layers[layer].v);
+    seq->layers[layer] = (struct kv){0};
+}
+
+enum status sequence_new_bare(struct runtime *rt, uint32_t n_ctx, struct sequence **out,
+                              struct error *err)
 {
     struct sequence *seq;
-    enum status st = OK;
 
     if (n_ctx == 0 || n_ctx > INT32_MAX)
         return fail(err, ERR_USAGE, "a context of %u positions", n_ctx);
@@ -51,10 +57,22 @@ enum status sequence_new(struct runtime *rt, uint32_t n_ctx, struct sequence **o
     seq->max_batch =
         n_ctx < MAX_BATCH || !rt->config.family->is_causal ? n_ctx : MAX_BATCH;
     seq->layers = calloc(rt->config.n_layers, sizeof(*seq->layers));
-    if (!seq->layers)
-        st = fail(err, ERR_NOMEM, "no memory for a sequence");
-    for (uint32_t i = 0; i < rt->config.n_own_kv && st == OK; i++)
-        st = allocate_layer(seq, i, err);
+    if (!seq->layers) {
+        free(seq);
+        return fail(err, ERR_NOMEM, "no memory for a sequence");
+    }
+    *out = seq;
+    return OK;
+}
+
+enum status sequence_new(struct runtime *rt, uint32_t n_ctx, struct sequence **out,
+                         struct error *err)
+{
+    struct sequence *seq = NULL;
+    enum status st = sequence_new_bare(rt, n_ctx, &seq, err);
+
+    for (uint32_t i = 0; st == OK && i < rt->config.n_own_kv; i++)
+        st = sequence_hold(seq, i, err);
     if (st != OK) {
         sequence_free(seq);
         return st;

@@ -39,7 +39,7 @@ enum status block_step(struct pass *p, uint32_t i, struct error *err)
 
     attention_step(p, i);
     mlp_step(p, i);
-    if (c->n_ple > 0 && i == 0)
+    if (c->n_ple > 0 && i == 0 && !p->has_slices)
         st = await_ple(p, err);
     if (st != OK)
         return st;

@@ -92,9 +92,10 @@ struct pass {
     uint32_t position, end; /* of the first row; positions that have keys end here */
     size_t n;
     const int32_t
-        *rows;      /* of the tables, for this batch's tokens; the next batch's follow */
-    bool on_canvas; /* rows see each other both ways: denoise.c */
-    size_t n_next;  /* tokens of the batch after this one */
+        *rows;       /* of the tables, for this batch's tokens; the next batch's follow */
+    bool on_canvas;  /* rows see each other both ways: denoise.c */
+    bool has_slices; /* `ple` is whole: nothing is awaited from the table */
+    size_t n_next;   /* tokens of the batch after this one */
     float *x, *ple;
     const float *cos[ROPE_KINDS], *sin[ROPE_KINDS];
 };
@@ -122,7 +123,19 @@ void pass_multiply(const struct pass *p, int layer, const struct linear *linear,
 MUST_CHECK enum status rope_open(struct runtime *rt, struct error *err);
 void rope_fill(struct pass *p); /* cosines and sines of the batch's positions */
 
+/* runtime.c */
+MUST_CHECK enum status runtime_open_holding(const struct model *model,
+                                            const struct runtime_options *options,
+                                            enum holding holding, struct runtime **out,
+                                            struct error *err);
+
 /* cache.c */
+/* A sequence without cells; those of single layers, which come and go. */
+MUST_CHECK enum status sequence_new_bare(struct runtime *rt, uint32_t n_ctx,
+                                         struct sequence **out, struct error *err);
+MUST_CHECK enum status sequence_hold(struct sequence *seq, uint32_t layer,
+                                     struct error *err);
+void sequence_release(struct sequence *seq, uint32_t layer);
 void cache_store(const struct pass *p, uint32_t layer, const float *k, const float *v);
 
 /* forward.c */

@@ -16,7 +16,7 @@ static void count(struct runtime_facts *facts, const struct linear *linear, uint
 {
     const struct matrix *m = &linear->matrix;
 
-    if (!m->data)
+    if (m->n_rows == 0)
         return;
     facts->weight_bytes += row_bytes(m) * n;
     facts->n_macs += (uint64_t)m->n_rows * m->n_cols * n;
@@ -85,8 +85,10 @@ static enum status open_ple(struct runtime *rt, const struct runtime_options *op
         &rt->ple_rows, err);
 }
 
-enum status runtime_open(const struct model *model, const struct runtime_options *options,
-                         struct runtime **out, struct error *err)
+enum status runtime_open_holding(const struct model *model,
+                                 const struct runtime_options *options,
+                                 enum holding holding, struct runtime **out,
+                                 struct error *err)
 {
     struct runtime *rt = calloc(1, sizeof(*rt));
     enum status st;
@@ -97,7 +99,7 @@ enum status runtime_open(const struct model *model, const struct runtime_options
     rt->arithmetic = options->arithmetic;
     rt->kernels = options->scalar ? kernels_at(CPU_SCALAR) : kernels_best();
     if ((st = config_read(&rt->config, model->meta, err)) != OK ||
-        (st = weights_open(&rt->weights, model, &rt->config, err)) != OK ||
+        (st = weights_open(&rt->weights, model, &rt->config, holding, err)) != OK ||
         (st = rope_open(rt, err)) != OK || (st = open_ple(rt, options, err)) != OK) {
         runtime_close(rt);
         return st;
@@ -107,6 +109,12 @@ enum status runtime_open(const struct model *model, const struct runtime_options
     find_facts(rt);
     *out = rt;
     return OK;
+}
+
+enum status runtime_open(const struct model *model, const struct runtime_options *options,
+                         struct runtime **out, struct error *err)
+{
+    return runtime_open_holding(model, options, HOLD_ALL, out, err);
 }
 
 const struct runtime_facts *runtime_facts(const struct runtime *rt)

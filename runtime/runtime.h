@@ -116,6 +116,72 @@ struct tap_event {
 void runtime_tap(struct runtime *rt, void (*fn)(void *arg, const struct tap_event *event),
                  void *arg);
 
+/* ---- layer by layer ---- */
+
+/* Many chunks through a model with one layer's matrices in memory at a time: every chunk through the
+ * embedding, then every chunk through layer 0, and so on; the head's input last. Between two
+ * steps the stream lies in a file, as do the keys and values that later layers share and the
+ * per-layer slices. So memory grows neither with the chunks nor with the model's depth, and every
+ * weight is read once.
+ *
+ *     walk_open(model, &options, &text, &walk, err);
+ *     while (walk_step(walk) < walk_steps(walk)) {
+ *         walk_begin(walk, err);
+ *         for (size_t i = 0; i < text.n_chunks; i++)
+ *             walk_chunk(walk, i, err);      the taps of walk_runtime(walk) are shown what happens
+ *         walk_end(walk, err);
+ *     }
+ *     walk_close(walk, false);
+ *
+ * Events are, number by number, those of runtime_eval() on each chunk by itself, but for "ple",
+ * which is not shown. Chunks may be run again within a step, with the same effect.
+ *
+ * The file is `.PATH.layers.partial` beside `path`. It is kept by walk_close(walk, true) and lost steps
+ * are not repeated when it is opened again with `resume`. */
+struct walk;
+
+struct walk_text {
+    const int32_t *ids; /* n_chunks * n_ctx; borrowed */
+    size_t n_chunks;
+    uint32_t n_ctx;
+};
+
+struct walk_options {
+    enum arithmetic arithmetic;
+    const char *path;
+    uint8_t identity
+        [32]; /* of the model, the text, and what else must be the same to resume */
+    uint64_t n_state; /* bytes of the caller's that the file keeps: walk_write_state() */
+    bool resume;
+};
+
+/* ERR_USAGE when there is nothing to resume or it belongs to something else, or ids do not fit the
+ * model; what runtime_open() gives; ERR_IO. */
+MUST_CHECK enum status walk_open(const struct model *model,
+                                 const struct walk_options *options,
+                                 const struct walk_text *text, struct walk **out,
+                                 struct error *err);
+struct runtime *walk_runtime(const struct walk *walk); /* for its facts and its tap */
+
+uint32_t walk_steps(const struct walk *walk); /* the layers and two more */
+uint32_t walk_step(const struct walk *walk);  /* the next, or the one in hand */
+
+/* Memory that the largest step takes, apart from what a tap keeps. */
+uint64_t walk_bytes(const struct walk *walk);
+
+MUST_CHECK enum status walk_begin(struct walk *walk, struct error *err);
+MUST_CHECK enum status walk_chunk(struct walk *walk, size_t chunk, struct error *err);
+/* The layer's matrices go, and the step counts as done: also for a resumed walk. */
+MUST_CHECK enum status walk_end(struct walk *walk, struct error *err);
+
+/* The caller's bytes; zeros before they are written. What is written counts with the next
+ * walk_end(). */
+MUST_CHECK enum status walk_write_state(struct walk *walk, uint64_t at, const void *bytes,
+                                        size_t n, struct error *err);
+MUST_CHECK enum status walk_read_state(struct walk *walk, uint64_t at, void *bytes,
+                                       size_t n, struct error *err);
+void walk_close(struct walk *walk, bool keep); /* NULL is fine */
+
 /* ---- denoising ---- */
 
 /* One step of block diffusion: the logits of n canvas tokens that stand behind the text of `seq`,

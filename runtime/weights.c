@@ -13,6 +13,8 @@ struct held {
     void *owned;      /* to free; NULL when mapped */
     enum block_type type;
     bool is_known;
+    bool is_of_layer; /* a matrix of layer `layer` */
+    uint32_t layer;
 };
 
 struct weights_store {
@@ -24,6 +26,8 @@ struct loader {
     const struct model *model;
     struct weights *weights;
     struct place at;
+    bool is_lazy; /* matrices are checked and not held, but for the model's small ones */
+    bool no_map;  /* what is held is memory of its own, which can be given back */
     struct error *err;
 };
 
@@ -67,8 +71,11 @@ static enum status hold_floats(const struct loader *ld, size_t i)
 {
     struct held *held = &ld->weights->store->held[i];
     float *x = NULL;
-    enum status st = model_read_f32(ld->model, i, &x, ld->err);
+    enum status st = OK;
 
+    if (held->data)
+        return OK;
+    st = model_read_f32(ld->model, i, &x, ld->err);
     held->owned = x;
     held->data = x;
     held->type = TYPE_F32;
@@ -86,7 +93,7 @@ static enum status hold_matrix(const struct loader *ld, size_t i)
     if (!kernels_can_multiply(t->type))
         return hold_floats(ld, i);
     held->type = t->type;
-    held->data = model_map(ld->model, i);
+    held->data = ld->no_map ? NULL : model_map(ld->model, i);
     if (held->data)
         return OK;
     held->owned = malloc((size_t)t->n_bytes);
@@ -109,6 +116,14 @@ static enum status load_vector(struct loader *ld, const struct slot *slot, size_
     return st;
 }
 
+/* True for the matrices that HOLD_FEW leaves out. */
+static bool is_left_out(const struct loader *ld, const struct slot *slot)
+{
+    return ld->is_lazy &&
+           (ld->at.in_layer || strcmp(slot->name, "token_embd.weight") == 0 ||
+            strcmp(slot->name, "output.weight") == 0);
+}
+
 /* Rows [first, first + n_rows) of tensor i, whose expert matrices have `all` rows. */
 static enum status load_rows(struct loader *ld, const struct slot *slot, size_t i,
                              size_t first, size_t n_rows, size_t all, struct linear *out)
@@ -119,15 +134,22 @@ static enum status load_rows(struct loader *ld, const struct slot *slot, size_t 
            row_bytes;
     enum status st = check_shape(ld, i, (uint64_t[]){n_cols, all, n_mats});
 
-    if (st != OK || (st = hold_matrix(ld, i)) != OK)
+    struct held *held = &ld->weights->store->held[i];
+
+    if (st != OK)
         return st;
-    const struct held *held = &ld->weights->store->held[i];
+    held->is_of_layer = ld->at.in_layer;
+    held->layer = ld->at.layer;
+    held->type = kernels_can_multiply(t->type) ? t->type : TYPE_F32;
+    if (!is_left_out(ld, slot) && (st = hold_matrix(ld, i)) != OK)
+        return st;
     row_bytes = block_row_bytes(held->type, n_cols);
     *out = (struct linear){
         .matrix = {.type = held->type,
                    .n_rows = n_rows,
                    .n_cols = n_cols,
-                   .data = (const uint8_t *)held->data + first * row_bytes},
+                   .data = held->data ? (const uint8_t *)held->data + first * row_bytes
+                                      : NULL},
         .expert_bytes = all * row_bytes,
         .name = first == 0 ? t->name : NULL,
     };
@@ -234,7 +256,7 @@ static enum status load_model(struct loader *ld)
     w->n_vocab = i < 0 ? 0 : (size_t)ld->model->tensors[i].ne[1];
     ld->at.n_vocab = w->n_vocab;
     st = load_table(ld, slots_of_model(), w);
-    if (st == OK && !w->output.matrix.data)
+    if (st == OK && w->output.matrix.n_rows == 0)
         w->output = w->token_embd;
     if (st == OK && (w->n_vocab < 1 || w->n_vocab > INT32_MAX))
         st = fail(ld->err, ERR_SHAPE, "token_embd.weight: %zu rows", w->n_vocab);
@@ -283,10 +305,15 @@ static enum status refuse_unknown(const struct loader *ld)
 }
 
 enum status weights_open(struct weights *weights, const struct model *model,
-                         const struct config *config, struct error *err)
+                         const struct config *config, enum holding holding,
+                         struct error *err)
 {
-    struct loader ld = {
-        .model = model, .weights = weights, .at.config = config, .err = err};
+    struct loader ld = {.model = model,
+                        .weights = weights,
+                        .at.config = config,
+                        .is_lazy = holding == HOLD_FEW,
+                        .no_map = holding == HOLD_FEW,
+                        .err = err};
     enum status st;
 
     *weights = (struct weights){0};
@@ -304,6 +331,58 @@ enum status weights_open(struct weights *weights, const struct model *model,
         (st = find_ple_table(&ld)) != OK || (st = refuse_unknown(&ld)) != OK)
         weights_close(weights);
     return st;
+}
+
+enum status weights_hold_layer(struct weights *weights, const struct model *model,
+                               const struct config *config, uint32_t layer,
+                               struct error *err)
+{
+    struct loader ld = {.model = model,
+                        .weights = weights,
+                        .at = {.config = config,
+                               .n_vocab = weights->n_vocab,
+                               .layer = layer,
+                               .in_layer = true},
+                        .no_map = true,
+                        .err = err};
+
+    return load_table(&ld, slots_of_layers(), &weights->layers[layer]);
+}
+
+void weights_release_layer(struct weights *weights, uint32_t layer)
+{
+    const struct slots slots = slots_of_layers();
+
+    for (size_t i = 0; i < weights->store->n; i++) {
+        struct held *held = &weights->store->held[i];
+
+        if (!held->is_of_layer || held->layer != layer)
+            continue;
+        free(held->owned);
+        held->owned = NULL;
+        held->data = NULL;
+    }
+    for (size_t s = 0; s < slots.n; s++) {
+        void *at = (uint8_t *)&weights->layers[layer] + slots.list[s].at;
+
+        if (slots.list[s].form != VECTOR)
+            ((struct linear *)at)->matrix.data = NULL;
+    }
+}
+
+uint64_t weights_layer_bytes(const struct weights *weights, const struct model *model,
+                             uint32_t layer)
+{
+    uint64_t n = 0;
+
+    for (size_t i = 0; i < weights->store->n; i++) {
+        const struct held *held = &weights->store->held[i];
+        const struct gguf_tensor *t = &model->tensors[i];
+
+        if (held->is_of_layer && held->layer == layer)
+            n += block_row_bytes(held->type, (size_t)t->ne[0]) * gguf_tensor_rows(t);
+    }
+    return n;
 }
 
 void weights_close(struct weights *weights)

@@ -4,6 +4,10 @@
  * weights_open() walks two tables of names: what it cannot find and what it finds too much is an
  * error that names the tensor. Matrices stay in the types the kernels multiply, mapped where the
  * model can map; anything else is decoded to F32 once.
+ *
+ * A walk from layer to layer holds one layer's matrices at a time: HOLD_FEW leaves out the matrices of
+ * layers, the embedding and the head, whose `data` is then NULL; weights_hold_layer() reads those
+ * of one layer into memory of their own, and weights_release_layer() gives it back.
  */
 #ifndef RUNTIME_WEIGHTS_H
 #define RUNTIME_WEIGHTS_H
@@ -53,10 +57,23 @@ struct weights {
     struct weights_store *store; /* private: what is owned */
 };
 
+enum holding { HOLD_ALL, HOLD_FEW };
+
 /* ERR_SHAPE names a tensor that is missing, misshapen or superfluous; ERR_UNSUPPORTED for a type
  * without a decoder; ERR_NOMEM; what reading gives; ERR_INTERRUPTED. */
 MUST_CHECK enum status weights_open(struct weights *weights, const struct model *model,
-                                    const struct config *config, struct error *err);
+                                    const struct config *config, enum holding holding,
+                                    struct error *err);
+/* After HOLD_FEW, with the same model and config. What reading gives; after a failure the layer
+ * must be released. */
+MUST_CHECK enum status weights_hold_layer(struct weights *weights,
+                                          const struct model *model,
+                                          const struct config *config, uint32_t layer,
+                                          struct error *err);
+void weights_release_layer(struct weights *weights, uint32_t layer);
+/* Bytes of memory that the matrices of a layer take. */
+uint64_t weights_layer_bytes(const struct weights *weights, const struct model *model,
+                             uint32_t layer);
 void weights_close(struct weights *weights); /* a zeroed one is fine */
 
 /* The matrix of expert `e`. */

@@ -1,275 +1,226 @@
 /*
- * calibrate.c - passes over the text; in each, the inputs that fit memory gather their moments
+ * calibrate.c - from layer to layer over the text, what each reads gathered and filed
  */
 #include "convert/calibrate/calibrate.h"
 
+#include "convert/calibrate/gathering.h"
 #include "convert/calibrate/tally.h"
-#include "formats/moments/moments.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-static const char ple_table[] = "per_layer_token_embd.weight";
-
-/* One distinct input, and its sums while its pass lasts. */
-struct gathering {
-    struct moments_item item;
-    const char *weight; /* the first weight seen to read it speaks for it; borrowed */
-    struct gram train, held;
-};
+#include <time.h>
 
 struct calibration {
     const struct model *model;
     const struct calibrate_text *text;
     const struct calibrate_options *options;
-    struct runtime *rt;
+    const struct progress *progress;
+    struct walk *walk;
     struct tally tally;
-    bool is_first_pass, is_held;
-    struct gathering *inputs;     /* sorted by layer, as the model names them */
-    size_t n_inputs, first, last; /* this pass gathers [first, last) */
-    const char *not_finite;       /* the weight where it happened */
+    struct inputs inputs;
+    struct moments_writer *writer; /* NULL: only the importance matrix is wanted */
+    uint64_t budget;               /* bytes for sums in hand */
+    bool is_first_turn, is_held;
+    double gathering;       /* seconds in gram_add and the tally */
+    const char *not_finite; /* the weight where it happened */
 };
 
-/* ---- which inputs there are ---- */
-
-static struct gathering *input_find(struct calibration *c, const char *name)
+static double now(void)
 {
-    for (size_t i = c->first; i < c->last; i++)
-        if (strcmp(c->inputs[i].item.name, name) == 0)
-            return &c->inputs[i];
-    return NULL;
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static void list_input(struct calibration *c, const char *weight, int expert, size_t n)
-{
-    struct moments_item item = {.n = n};
+/* ---- one turn of one step ---- */
 
-    if (!moments_input(weight, expert, item.name))
-        return;
-    c->first = 0;
-    c->last = c->n_inputs;
-    if (!input_find(c, item.name))
-        c->inputs[c->n_inputs++] = (struct gathering){.item = item};
-}
-
-/* A table that is read by row has the gates of every layer it has a slice for. */
-static void list_gates(struct calibration *c, const struct gguf_tensor *table)
-{
-    for (size_t i = 0; i < c->model->n_tensors; i++) {
-        const struct gguf_tensor *t = &c->model->tensors[i];
-        unsigned layer;
-        int end = 0;
-
-        if (sscanf(t->name, "blk.%3u.inp_gate.weight%n", &layer, &end) == 1 && end > 0)
-            list_input(c, table->name, (int)layer, (size_t)t->ne[1]);
-    }
-}
-
-static enum status list_inputs(struct calibration *c, struct error *err)
-{
-    const int64_t table = model_find(c->model, ple_table);
-    size_t n = 1;
-
-    for (size_t i = 0; i < c->model->n_tensors; i++)
-        n += (size_t)c->model->tensors[i].ne[2] + 1;
-    c->inputs = calloc(n, sizeof(*c->inputs));
-    if (!c->inputs)
-        return fail(err, ERR_NOMEM, "no memory for %zu inputs", n);
-    for (size_t i = 0; i < c->model->n_tensors; i++) {
-        const struct gguf_tensor *t = &c->model->tensors[i];
-
-        if (t->n_dims == 2)
-            list_input(c, t->name, -1, (size_t)t->ne[0]);
-        for (uint64_t e = 0; t->n_dims == 3 && e < t->ne[2]; e++)
-            list_input(c, t->name, (int)e, (size_t)t->ne[0]);
-    }
-    if (table >= 0)
-        list_gates(c, &c->model->tensors[table]);
-    return OK;
-}
-
-/* ---- one pass ---- */
-
-static void see_gate(struct calibration *c, const struct tap_event *event)
-{
-    char name[MOMENTS_NAME];
-    struct gathering *input =
-        moments_input(ple_table, event->layer, name) ? input_find(c, name) : NULL;
-
-    if (input)
-        gram_add(c->is_held ? &input->held : &input->train, event->x, event->n_rows);
-}
-
-static void see_input(void *arg, const struct tap_event *event)
+static void see(void *arg, const struct tap_event *event)
 {
     struct calibration *c = arg;
-    char name[MOMENTS_NAME];
-    struct gathering *input;
+    const bool is_input = strcmp(event->what, "input") == 0;
+    const double start = now();
 
-    if (strcmp(event->what, "ple_gate") == 0)
-        see_gate(c, event);
-    if (strcmp(event->what, "input") != 0 || event->n_rows == 0)
+    if ((!is_input && strcmp(event->what, "ple_gate") != 0) || event->n_rows == 0)
         return;
-    if (c->is_first_pass && !tally_add(&c->tally, event))
+    if (is_input && c->is_first_turn && !tally_add(&c->tally, event))
         c->not_finite = event->weight;
-    if (!moments_input(event->weight, event->expert, name))
-        return;
-    input = input_find(c, name);
-    if (!input)
-        return;
-    if (!input->weight)
-        input->weight = event->weight;
-    if (strcmp(input->weight, event->weight) == 0)
-        gram_add(c->is_held ? &input->held : &input->train, event->x, event->n_rows);
+    inputs_add(&c->inputs, event, c->is_held);
+    c->gathering += now() - start;
 }
 
 static bool chunk_is_held(const struct calibration *c, size_t i)
 {
-    unsigned every = c->options->held_every;
-
-    return every > 0 && i % every == every - 1;
+    return c->text->is_held && c->text->is_held[i];
 }
 
-/* Logits are asked for so that the head's input is shown; they are of no interest themselves. */
-static void drop_logits(void *arg, uint32_t position, size_t n_rows, const float *logits)
+static void tell(const struct calibration *c, size_t chunk)
 {
-    (void)arg;
-    (void)position;
-    (void)n_rows;
-    (void)logits;
+    const uint32_t step = walk_step(c->walk), n_layers = walk_steps(c->walk) - 2;
+    char what[64] = "the embedding";
+
+    if (step > n_layers)
+        snprintf(what, sizeof(what), "the head");
+    else if (step > 0)
+        snprintf(what, sizeof(what), "layer %u of %u", step, n_layers);
+    progress_report(c->progress, what, (uint64_t)step * c->text->n_chunks + chunk,
+                    (uint64_t)walk_steps(c->walk) * c->text->n_chunks);
 }
 
-static enum status run_text(struct calibration *c, struct sequence *seq,
-                            const struct progress *progress, unsigned pass,
-                            unsigned n_passes, struct error *err)
+static enum status run_turn(struct calibration *c, struct error *err)
 {
-    const struct calibrate_text *text = c->text;
     enum status st = OK;
 
-    runtime_tap(c->rt, see_input, c);
-    for (size_t i = 0; i < text->n_chunks && st == OK; i++) {
-        const struct logits_sink nothing = {.rows = drop_logits};
-
+    for (size_t i = 0; i < c->text->n_chunks && st == OK; i++) {
         c->is_held = chunk_is_held(c, i);
-        sequence_reset(seq);
-        st = runtime_eval(c->rt, seq, text->ids + i * text->n_ctx, text->n_ctx, &nothing,
-                          err);
+        st = walk_chunk(c->walk, i, err);
         if (st == OK && c->not_finite)
             st = fail(err, ERR_CORRUPT, "%s: its input is not finite in chunk %zu",
                       c->not_finite, i);
-        if (st == OK)
-            st = interrupt_check(err);
-        progress_report(progress, "calibrating", (uint64_t)pass * text->n_chunks + i + 1,
-                        (uint64_t)n_passes * text->n_chunks);
-    }
-    runtime_tap(c->rt, NULL, NULL);
-    return st;
-}
-
-/* ---- which inputs fit a pass ---- */
-
-static uint64_t gather_bytes(const struct gathering *input)
-{
-    return 2 * gram_bytes(input->item.n);
-}
-
-/* The end of the run of inputs from `first` that fits; at least one. */
-static size_t pass_end(const struct calibration *c, size_t first)
-{
-    uint64_t budget = c->options->max_memory ? c->options->max_memory : (uint64_t)2 << 30;
-    uint64_t used = 0;
-    size_t i = first;
-
-    if (!c->options->moments)
-        return c->n_inputs;
-    while (i < c->n_inputs &&
-           (i == first || used + gather_bytes(&c->inputs[i]) <= budget))
-        used += gather_bytes(&c->inputs[i++]);
-    return i;
-}
-
-static unsigned count_passes(const struct calibration *c)
-{
-    unsigned n = 0;
-
-    for (size_t i = 0; i < c->n_inputs; i = pass_end(c, i))
-        n++;
-    return n ? n : 1;
-}
-
-static void drop_grams(struct calibration *c)
-{
-    for (size_t i = 0; i < c->n_inputs; i++) {
-        gram_free(&c->inputs[i].train);
-        gram_free(&c->inputs[i].held);
-    }
-}
-
-static enum status begin_pass(struct calibration *c, struct error *err)
-{
-    enum status st = OK;
-
-    for (size_t i = c->first; i < c->last && c->options->moments && st == OK; i++) {
-        st = gram_new(c->inputs[i].item.n, &c->inputs[i].train, err);
-        if (st == OK)
-            st = gram_new(c->inputs[i].item.n, &c->inputs[i].held, err);
+        tell(c, i + 1);
     }
     return st;
 }
 
-static enum status file_pass(struct calibration *c, struct moments_writer *writer,
+/* ---- steps ---- */
+
+/* Inputs in turns, as memory allows; then the step counts as done. */
+static enum status run_step(struct calibration *c, struct calibrate_report *report,
+                            struct error *err)
+{
+    const uint32_t step = walk_step(c->walk);
+    unsigned turns = 0;
+    enum status st = walk_begin(c->walk, err);
+
+    while (st == OK && (turns == 0 || (c->writer && inputs_left(&c->inputs, step)))) {
+        c->is_first_turn = turns++ == 0;
+        if (c->writer)
+            st = inputs_take(&c->inputs, step, c->budget, err);
+        if (st == OK)
+            st = run_turn(c, err);
+        if (st == OK && c->writer)
+            st = inputs_file(&c->inputs, c->writer, err);
+    }
+    report->passes = turns > report->passes ? turns : report->passes;
+    if (st == OK)
+        st = tally_save(&c->tally, c->walk, err);
+    if (st == OK && c->writer)
+        st = moments_sync(c->writer, err);
+    return st == OK ? walk_end(c->walk, err) : st;
+}
+
+static enum status run_steps(struct calibration *c, struct calibrate_report *report,
                              struct error *err)
 {
+    const double start = now();
     enum status st = OK;
 
-    for (size_t i = c->first; i < c->last && st == OK; i++)
-        st = moments_put(writer, i, &c->inputs[i].train, &c->inputs[i].held, err);
-    drop_grams(c);
+    runtime_tap(walk_runtime(c->walk), see, c);
+    while (st == OK && walk_step(c->walk) < walk_steps(c->walk))
+        st = run_step(c, report, err);
+    runtime_tap(walk_runtime(c->walk), NULL, NULL);
+    report->seconds = now() - start;
+    report->gathering_seconds = c->gathering;
     return st;
 }
 
-static enum status open_writer(const struct calibration *c,
-                               struct moments_writer **writer, struct error *err)
-{
-    struct moments_header header = {c->text->names, c->text->n_names, c->text->n_ctx,
-                                    NULL};
-    struct moments_item *items = calloc(c->n_inputs + 1, sizeof(*items));
-    enum status st;
+/* ---- opening ---- */
 
-    if (!items)
-        return fail(err, ERR_NOMEM, "no memory for %zu inputs", c->n_inputs);
-    for (size_t i = 0; i < c->n_inputs; i++)
-        items[i] = c->inputs[i].item;
-    st = moments_create(c->options->moments, &header, items, c->n_inputs,
-                        c->options->force, writer, err);
-    free(items);
-    return st;
+static void hash_text(struct sha256 *hash, const char *text)
+{
+    sha256_update(hash, text, strlen(text) + 1);
 }
 
-static enum status run_passes(struct calibration *c, struct moments_writer *writer,
-                              const struct progress *progress,
-                              struct calibrate_report *report, struct error *err)
+/* Everything that decides the bytes: the model by its tensors and their first rows, the text, the
+ * options. */
+static enum status identify(const struct calibration *c, uint8_t identity[32],
+                            struct error *err)
 {
-    struct sequence *seq = NULL;
-    unsigned n_passes = count_passes(c);
-    size_t next = 0;
-    enum status st = sequence_new(c->rt, c->text->n_ctx, &seq, err);
+    const struct calibrate_text *text = c->text;
+    const uint64_t numbers[] = {text->n_chunks, text->n_ctx,
+                                (uint64_t)c->options->arithmetic,
+                                c->options->moments != NULL, MOMENTS_VERSION};
+    struct sha256 *hash = sha256_new();
+    enum status st = hash ? OK : fail(err, ERR_NOMEM, "no memory for a hash");
 
-    for (unsigned pass = 0; pass < n_passes && st == OK; pass++) {
-        c->is_first_pass = pass == 0;
-        c->first = next;
-        c->last = next = pass_end(c, next);
-        if (!c->options->moments)
-            c->last = c->first; /* nothing gathers moments */
-        st = begin_pass(c, err);
-        if (st == OK)
-            st = run_text(c, seq, progress, pass, n_passes, err);
-        if (st == OK && writer)
-            st = file_pass(c, writer, err);
+    if (st == OK) {
+        sha256_update(hash, numbers, sizeof(numbers));
+        sha256_update(hash, text->ids, text->n_chunks * text->n_ctx * sizeof(*text->ids));
+        if (text->is_held)
+            sha256_update(hash, text->is_held, text->n_chunks);
     }
-    report->passes = n_passes;
-    sequence_free(seq);
+    for (size_t i = 0; i < c->model->n_tensors && st == OK; i++) {
+        const struct gguf_tensor *t = &c->model->tensors[i];
+        const size_t n = block_row_bytes(t->type, (size_t)t->ne[0]);
+        void *row = malloc(n + 1);
+
+        st = row ? model_read_rows(c->model, i, 0, 1, row, err)
+                 : fail(err, ERR_NOMEM, "%s: no memory for a row", t->name);
+        if (st == OK) {
+            hash_text(hash, t->name);
+            sha256_update(hash, t->ne, sizeof(t->ne));
+            sha256_update(hash, &t->type, sizeof(t->type));
+            sha256_update(hash, row, n);
+        }
+        free(row);
+    }
+    if (st == OK)
+        sha256_final(hash, identity);
+    else
+        sha256_free(hash);
     return st;
+}
+
+static enum status open_walk(struct calibration *c, struct error *err)
+{
+    const struct walk_text text = {c->text->ids, c->text->n_chunks, c->text->n_ctx};
+    struct walk_options options = {.arithmetic = c->options->arithmetic,
+                                   .path = c->options->moments ? c->options->moments
+                                                               : c->options->imatrix,
+                                   .n_state = tally_bytes(&c->tally),
+                                   .resume = c->options->resume};
+    enum status st = identify(c, options.identity, err);
+
+    if (st == OK)
+        st = walk_open(c->model, &options, &text, &c->walk, err);
+    return st == OK ? tally_load(&c->tally, c->walk, err) : st;
+}
+
+/* What the sums may take: the limit less the walk, the tally, a square on its way and the program. */
+static enum status find_budget(struct calibration *c, struct error *err)
+{
+    const uint64_t limit =
+        c->options->max_memory ? c->options->max_memory : (uint64_t)8 << 30;
+    const uint64_t square = (uint64_t)MOMENTS_COLUMNS * MOMENTS_COLUMNS * sizeof(float);
+    const uint64_t fixed = ((uint64_t)64 << 20) + walk_bytes(c->walk) +
+                           tally_bytes(&c->tally) + (c->options->moments ? square : 0);
+    const uint64_t least = fixed + (c->options->moments ? inputs_largest(&c->inputs) : 0);
+
+    if (least > limit)
+        return fail(err, ERR_USAGE,
+                    "%s: calibrating it takes %" PRIu64
+                    " MiB of memory (--max-memory %" PRIu64 " MiB)",
+                    c->model->path, (least + (1 << 20) - 1) >> 20, limit >> 20);
+    c->budget = limit - fixed;
+    return OK;
+}
+
+static enum status open_writer(struct calibration *c, struct error *err)
+{
+    const struct moments_header header = {.datasets = c->text->names,
+                                          .digests = c->text->digests,
+                                          .n_datasets = c->text->n_names,
+                                          .chunk_size = c->text->n_ctx,
+                                          .tokens = (uint64_t)c->text->n_chunks *
+                                                    c->text->n_ctx};
+    const struct output_options options = {.force = c->options->force,
+                                           .resume = c->options->resume};
+
+    if (!c->options->moments)
+        return OK;
+    return inputs_create_file(&c->inputs, c->options->moments, &header, &options,
+                              &c->writer, err);
 }
 
 static void count_tokens(const struct calibration *c, struct calibrate_report *report)
@@ -282,14 +233,48 @@ static void count_tokens(const struct calibration *c, struct calibrate_report *r
     }
 }
 
+static enum status finish(struct calibration *c, struct calibrate_report *report,
+                          struct error *err)
+{
+    enum status st = OK;
+
+    count_tokens(c, report);
+    tally_audit(&c->tally, report);
+    report->n_inputs = c->inputs.n;
+    if (c->options->imatrix)
+        st = tally_write(&c->tally, c->text, c->options, err);
+    if (st == OK && c->writer) {
+        st = moments_finish(c->writer, err);
+        c->writer = NULL;
+    }
+    return st;
+}
+
+/* After trouble that is not the input's fault, what was done stays for another try. */
+static void close_all(struct calibration *c, enum status st, struct error *err)
+{
+    const bool keep =
+        c->walk && (st == ERR_IO || st == ERR_NOMEM || st == ERR_INTERRUPTED);
+    const size_t n = strlen(err->text);
+
+    if (keep && walk_step(c->walk) > 0)
+        snprintf(err->text + n, sizeof(err->text) - n, " (--resume continues)");
+    if (keep)
+        moments_keep(c->writer);
+    else
+        moments_abandon(c->writer);
+    walk_close(c->walk, keep);
+    inputs_free(&c->inputs);
+    tally_close(&c->tally);
+}
+
 enum status calibrate_run(const struct model *model, const struct calibrate_text *text,
                           const struct calibrate_options *options,
                           const struct progress *progress,
                           struct calibrate_report *report, struct error *err)
 {
-    struct calibration c = {.model = model, .text = text, .options = options};
-    struct runtime_options runtime = {.arithmetic = options->arithmetic};
-    struct moments_writer *writer = NULL;
+    struct calibration c = {
+        .model = model, .text = text, .options = options, .progress = progress};
     enum status st;
 
     *report = (struct calibrate_report){0};
@@ -298,32 +283,20 @@ enum status calibrate_run(const struct model *model, const struct calibrate_text
                     text->n_ctx);
     st = tally_open(model, &c.tally, err);
     if (st == OK)
-        st = list_inputs(&c, err);
+        st = open_walk(&c, err);
     if (st == OK)
-        st = runtime_open(model, &runtime, &c.rt, err);
-    if (st == OK && options->moments)
-        st = open_writer(&c, &writer, err);
+        st = inputs_list(&c.inputs, model, walk_steps(c.walk), err);
     if (st == OK)
-        st = run_passes(&c, writer, progress, report, err);
-    if (st != OK)
-        goto out;
-
-    count_tokens(&c, report);
-    tally_audit(&c.tally, report);
-    report->n_inputs = c.n_inputs;
-    if (options->imatrix)
-        st = tally_write(&c.tally, text, options, err);
-    if (st == OK && writer) {
-        st = moments_finish(writer, err);
-        writer = NULL;
+        st = find_budget(&c, err);
+    if (st == OK)
+        st = open_writer(&c, err);
+    if (st == OK) {
+        inputs_skip(&c.inputs, walk_step(c.walk));
+        report->n_resumed = walk_step(c.walk);
+        st = run_steps(&c, report, err);
     }
-
-out:
-    moments_abandon(writer);
-    if (c.inputs)
-        drop_grams(&c);
-    free(c.inputs);
-    tally_close(&c.tally);
-    runtime_close(c.rt);
+    if (st == OK)
+        st = finish(&c, report, err);
+    close_all(&c, st, err);
     return st;
 }

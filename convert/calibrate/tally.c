@@ -31,15 +31,16 @@ enum status tally_open(const struct model *model, struct tally *tally, struct er
 
         if (!moments_input(t->name, -1, input))
             continue;
-        *entry =
-            (struct tally_entry){t->name, (size_t)t->ne[0], (size_t)t->ne[2], NULL, NULL};
-        if (mul_size(entry->n_cols, entry->n_mats, &n)) {
+        *entry = (struct tally_entry){.weight = t->name,
+                                      .n_cols = (size_t)t->ne[0],
+                                      .n_mats = (size_t)t->ne[2],
+                                      .at = tally->n_bytes};
+        if (mul_size(entry->n_cols + 1, entry->n_mats, &n))
             entry->sum2 = arena_array(&tally->arena, n, sizeof(*entry->sum2));
-            entry->counts =
-                arena_array(&tally->arena, entry->n_mats, sizeof(*entry->counts));
-        }
-        if (!entry->sum2 || !entry->counts)
+        if (!entry->sum2)
             return fail(err, ERR_NOMEM, "%s: no memory for its statistics", t->name);
+        entry->counts = entry->sum2 + n - entry->n_mats;
+        tally->n_bytes += n * sizeof(*entry->sum2);
         tally->n_entries++;
     }
     qsort(tally->entries, tally->n_entries, sizeof(*tally->entries), by_name);
@@ -85,10 +86,45 @@ bool tally_add(struct tally *tally, const struct tap_event *event)
     job.sum2 = entry->sum2 + mat * entry->n_cols;
     parallel_for(event->n_cols, 256, add_columns, &job);
     entry->counts[mat] += (double)event->n_rows;
+    entry->is_new = true;
     for (size_t j = 0; j < event->n_cols; j++)
         if (!isfinite(job.sum2[j]))
             return false;
     return true;
+}
+
+uint64_t tally_bytes(const struct tally *tally)
+{
+    return tally->n_bytes;
+}
+
+static size_t bytes_of(const struct tally_entry *entry)
+{
+    return (entry->n_cols + 1) * entry->n_mats * sizeof(*entry->sum2);
+}
+
+enum status tally_save(struct tally *tally, struct walk *walk, struct error *err)
+{
+    enum status st = OK;
+
+    for (size_t i = 0; i < tally->n_entries && st == OK; i++) {
+        struct tally_entry *entry = &tally->entries[i];
+
+        if (entry->is_new)
+            st = walk_write_state(walk, entry->at, entry->sum2, bytes_of(entry), err);
+        entry->is_new = false;
+    }
+    return st;
+}
+
+enum status tally_load(struct tally *tally, struct walk *walk, struct error *err)
+{
+    enum status st = OK;
+
+    for (size_t i = 0; i < tally->n_entries && st == OK; i++)
+        st = walk_read_state(walk, tally->entries[i].at, tally->entries[i].sum2,
+                             bytes_of(&tally->entries[i]), err);
+    return st;
 }
 
 /* Say it for the first few of a kind, then only count. */

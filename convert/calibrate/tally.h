@@ -11,12 +11,15 @@ struct tally_entry {
     const char *weight; /* borrowed from the model */
     size_t n_cols, n_mats;
     double *sum2;   /* [n_mats][n_cols] */
-    double *counts; /* [n_mats] */
+    double *counts; /* [n_mats]; behind the sums */
+    uint64_t at;    /* where they lie in the walk's state */
+    bool is_new;    /* there is something to save */
 };
 
 struct tally {
     struct tally_entry *entries; /* sorted by name */
     size_t n_entries;
+    uint64_t n_bytes;
     struct arena arena; /* owns the sums */
 };
 
@@ -26,6 +29,13 @@ MUST_CHECK enum status tally_open(const struct model *model, struct tally *tally
 /* Add one event's rows; weights that are not in the tally are passed over. False when a value is
  * not finite. */
 bool tally_add(struct tally *tally, const struct tap_event *event);
+/* Bytes of all sums, and of the walk's state that keeps them. */
+uint64_t tally_bytes(const struct tally *tally);
+/* Write what is new to the walk's state; read all of it. */
+MUST_CHECK enum status tally_save(struct tally *tally, struct walk *walk,
+                                  struct error *err);
+MUST_CHECK enum status tally_load(struct tally *tally, struct walk *walk,
+                                  struct error *err);
 /* Name what was hardly seen, count it in the report. */
 void tally_audit(const struct tally *tally, struct calibrate_report *report);
 MUST_CHECK enum status tally_write(const struct tally *tally,

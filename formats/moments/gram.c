@@ -135,14 +135,19 @@ void gram_add(struct gram *gram, const float *x, size_t n_rows)
     }
 }
 
-void gram_mean(const struct gram *gram, float *h)
+void gram_square(const struct gram *gram, size_t group, float *h)
 {
     const size_t n = gram->group, stride = stride_of(gram);
     const double scale = gram->tokens > 0 ? 1.0 / (double)gram->tokens : 0.0;
-    const double *sum = gram->sum;
+    const double *sum = gram->sum + group * stride * stride;
 
-    for (size_t g = 0; g < gram->n / n; g++, h += n * n, sum += stride * stride)
-        for (size_t i = 0; i < n; i++)
-            for (size_t j = 0; j <= i; j++)
-                h[i * n + j] = h[j * n + i] = (float)(sum[i * stride + j] * scale);
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j <= i; j++)
+            h[i * n + j] = h[j * n + i] = (float)(sum[i * stride + j] * scale);
+}
+
+void gram_mean(const struct gram *gram, float *h)
+{
+    for (size_t g = 0; g < gram->n / gram->group; g++)
+        gram_square(gram, g, h + g * gram->group * gram->group);
 }

@@ -14,9 +14,9 @@
  *     I.held       F32 {g, g, G}   held out; zero when nothing was held out
  *     I.tokens     F32 {2}         how many tokens each saw
  *
- * and the keys moments.version (u32, 2), moments.datasets (strings), moments.chunk_size (u32),
- * moments.source (string: SHA-256 of what the model was). Data are read entry by entry: memory
- * stays at one matrix.
+ * and the keys moments.version (u32, 2), moments.datasets and moments.digests (strings: names of the
+ * texts and their SHA-256), moments.chunk_size (u32), moments.tokens (u64), moments.source (string:
+ * SHA-256 of what the model was). Data are read entry by entry: memory stays at one square.
  *
  * Sources: "second moments" as in GPTQ, arXiv 2210.17323, equation (1), without its factor of two.
  */
@@ -63,14 +63,18 @@ MUST_CHECK enum status gram_new(size_t n, struct gram *gram, struct error *err);
 void gram_add(struct gram *gram, const float *x, size_t n_rows);
 /* The symmetric mean, whole squares: n * group floats. Zero tokens give zeros. */
 void gram_mean(const struct gram *gram, float *h);
+/* One square of it: group * group floats. */
+void gram_square(const struct gram *gram, size_t group, float *h);
 void gram_free(struct gram *gram);
 
 /* ---- the file ---- */
 
 struct moments_header {
     const char *const *datasets;
+    const char *const *digests; /* SHA-256 of each in hex; or NULL */
     size_t n_datasets;
     uint32_t chunk_size;
+    uint64_t tokens;    /* 0: not told */
     const char *source; /* may be NULL */
 };
 
@@ -82,11 +86,12 @@ struct moments_item {
 
 struct moments_writer;
 
+/* With `resume` the temporary of a writer that was kept goes on: items that were put stay. */
 MUST_CHECK enum status moments_create(const char *path,
                                       const struct moments_header *header,
                                       const struct moments_item *items, size_t n_items,
-                                      bool force, struct moments_writer **out,
-                                      struct error *err);
+                                      const struct output_options *options,
+                                      struct moments_writer **out, struct error *err);
 /* File the pair of item i. */
 MUST_CHECK enum status moments_put(struct moments_writer *writer, size_t i,
                                    const struct gram *train, const struct gram *held,
@@ -94,6 +99,9 @@ MUST_CHECK enum status moments_put(struct moments_writer *writer, size_t i,
 /* Finish: the file is whole under its name. Every item must have been put. Frees the writer. */
 MUST_CHECK enum status moments_finish(struct moments_writer *writer, struct error *err);
 void moments_abandon(struct moments_writer *writer); /* NULL is fine */
+/* What was put is on the device. / Close, and keep what was put for a later resume. */
+MUST_CHECK enum status moments_sync(struct moments_writer *writer, struct error *err);
+void moments_keep(struct moments_writer *writer); /* NULL is fine */
 
 struct moments;
 

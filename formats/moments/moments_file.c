@@ -20,39 +20,72 @@ struct moments_writer {
     uint64_t file_bytes;
 };
 
-void moments_abandon(struct moments_writer *writer)
+static void release(struct moments_writer *writer)
 {
-    if (!writer)
-        return;
-    output_discard(writer->dst);
     free(writer->tensors);
     arena_free(&writer->arena);
     free(writer);
 }
 
-static enum status set_header(struct gguf_meta *meta, const struct moments_header *header,
-                              struct error *err)
+void moments_abandon(struct moments_writer *writer)
 {
-    struct gguf_str *names = calloc(header->n_datasets + 1, sizeof(*names));
+    if (!writer)
+        return;
+    output_discard(writer->dst);
+    release(writer);
+}
+
+void moments_keep(struct moments_writer *writer)
+{
+    if (!writer)
+        return;
+    output_keep(writer->dst);
+    release(writer);
+}
+
+enum status moments_sync(struct moments_writer *writer, struct error *err)
+{
+    return output_sync(writer->dst, err);
+}
+
+static enum status set_strings(struct gguf_meta *meta, const char *key,
+                               const char *const *list, size_t n, struct error *err)
+{
+    struct gguf_str *names = calloc(n + 1, sizeof(*names));
     enum status st;
 
     if (!names)
-        return fail(err, ERR_NOMEM, "no memory for %zu names", header->n_datasets);
-    for (size_t i = 0; i < header->n_datasets; i++)
-        names[i] = (struct gguf_str){header->datasets[i], strlen(header->datasets[i])};
+        return fail(err, ERR_NOMEM, "no memory for %zu names", n);
+    for (size_t i = 0; i < n; i++)
+        names[i] = (struct gguf_str){list[i], strlen(list[i])};
+    st = gguf_set_strings(meta, key, names, n, err);
+    free(names);
+    return st;
+}
+
+static enum status set_header(struct gguf_meta *meta, const struct moments_header *header,
+                              struct error *err)
+{
+    enum status st;
+
     st = gguf_set_str(meta, "general.architecture", "moments", 7, err);
     if (st == OK)
         st = gguf_set_str(meta, "general.type", "moments", 7, err);
     if (st == OK)
         st = gguf_set_u32(meta, "moments.version", MOMENTS_VERSION, err);
     if (st == OK)
-        st = gguf_set_strings(meta, "moments.datasets", names, header->n_datasets, err);
+        st = set_strings(meta, "moments.datasets", header->datasets, header->n_datasets,
+                         err);
+    if (st == OK && header->digests)
+        st = set_strings(meta, "moments.digests", header->digests, header->n_datasets,
+                         err);
+    if (st == OK && header->tokens)
+        st = gguf_set_u64(meta, "moments.tokens", header->tokens, err);
     if (st == OK)
         st = gguf_set_u32(meta, "moments.chunk_size", header->chunk_size, err);
     if (st == OK && header->source)
         st = gguf_set_str(meta, "moments.source", header->source, strlen(header->source),
                           err);
-    free(names);
     return st;
 }
 
@@ -98,11 +131,11 @@ static enum status write_header(struct moments_writer *writer,
 }
 
 enum status moments_create(const char *path, const struct moments_header *header,
-                           const struct moments_item *items, size_t n_items, bool force,
+                           const struct moments_item *items, size_t n_items,
+                           const struct output_options *options,
                            struct moments_writer **out, struct error *err)
 {
     struct moments_writer *writer = calloc(1, sizeof(*writer));
-    struct output_options options = {.force = force};
     enum status st = OK;
 
     if (!writer)
@@ -115,7 +148,9 @@ enum status moments_create(const char *path, const struct moments_header *header
     if (!writer->tensors)
         st = fail(err, ERR_NOMEM, "%s: no memory for %zu items", path, n_items);
     if (st == OK)
-        st = output_open(path, &options, &writer->dst, err);
+        st = output_open(path, options, &writer->dst, err);
+    if (st == OK && options->resume && output_size(writer->dst) == 0)
+        st = fail(err, ERR_USAGE, "%s: there is nothing to resume", path);
     if (st == OK)
         st = write_header(writer, header, err);
     if (st == OK)
@@ -130,14 +165,16 @@ enum status moments_put(struct moments_writer *writer, size_t i, const struct gr
 {
     const struct gguf_tensor *t = writer->tensors + PARTS * i;
     const float tokens[2] = {(float)train->tokens, (float)held->tokens};
-    const size_t n_bytes = (size_t)t[0].n_bytes;
+    const size_t n_groups = (size_t)t[0].ne[2], n_bytes = (size_t)t[0].n_bytes / n_groups;
     float *h = malloc(n_bytes);
     enum status st = h ? OK : fail(err, ERR_NOMEM, "no memory for %zu bytes", n_bytes);
 
-    assert(train->n == t[0].ne[0] * t[0].ne[2] && held->n == train->n);
-    for (int part = 0; part < 2 && st == OK; part++) {
-        gram_mean(part ? held : train, h);
-        st = output_write(writer->dst, t[part].offset, h, n_bytes, err);
+    assert(train->n == t[0].ne[0] * n_groups && held->n == train->n);
+    for (size_t k = 0; k < 2 * n_groups && st == OK; k++) {
+        const size_t part = k / n_groups, group = k % n_groups;
+
+        gram_square(part ? held : train, group, h);
+        st = output_write(writer->dst, t[part].offset + group * n_bytes, h, n_bytes, err);
     }
     if (st == OK)
         st = output_write(writer->dst, t[2].offset, tokens, sizeof(tokens), err);

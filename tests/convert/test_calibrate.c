@@ -7,11 +7,15 @@
 #include "tests/fixture.h"
 
 #include <criterion/criterion.h>
+#include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /* Two batches a chunk, so that rings of local layers turn; of two chunks one is held out. */
-enum { N_CTX = 560, N_CHUNKS = 2, HELD_EVERY = 2 };
+enum { N_CTX = 560, N_CHUNKS = 2 };
 
 static int32_t ids[N_CTX * N_CHUNKS];
 static char folder[FIXTURE_PATH];
@@ -41,23 +45,31 @@ static struct model *open_member(const char *member)
     return model;
 }
 
+static const uint8_t is_held[N_CHUNKS] = {0, 1};
+
 static const struct calibrate_text text = {.ids = ids,
+                                           .is_held = is_held,
                                            .n_chunks = N_CHUNKS,
                                            .n_ctx = N_CTX,
                                            .names = (const char *const[]){"numbers"},
                                            .n_names = 1};
 
+/* What gathering is asked for, in a folder of the test's own. */
+static struct calibrate_options asked(char path[FIXTURE_PATH], const char *name)
+{
+    fixture_join(path, folder, name);
+    return (struct calibrate_options){
+        .moments = path, .force = true, .arithmetic = ARITH_F32};
+}
+
 static struct moments *gather(const struct model *model, const char *name)
 {
-    struct calibrate_options options = {
-        .held_every = HELD_EVERY, .force = true, .arithmetic = ARITH_F32};
+    char path[FIXTURE_PATH];
+    struct calibrate_options options = asked(path, name);
     struct calibrate_report report;
     struct moments *moments = NULL;
     struct error err = {0};
-    char path[FIXTURE_PATH];
 
-    fixture_join(path, folder, name);
-    options.moments = path;
     cr_assert_eq(calibrate_run(model, &text, &options, NULL, &report, &err), OK, "%s",
                  err.text);
     cr_assert_eq(moments_open(path, &moments, &err), OK, "%s", err.text);
@@ -113,7 +125,7 @@ static void run_plainly(const struct model *model, struct watch *w)
     cr_assert_eq(sequence_new(rt, N_CTX, &seq, &err), OK);
     runtime_tap(rt, watch, w);
     for (size_t i = 0; i < N_CHUNKS; i++) {
-        w->is_held = i % HELD_EVERY == HELD_EVERY - 1;
+        w->is_held = is_held[i];
         sequence_reset(seq);
         cr_assert_eq(runtime_eval(rt, seq, ids + i * N_CTX, N_CTX, &sink, &err), OK, "%s",
                      err.text);
@@ -269,5 +281,144 @@ Test(calibrate, gives_the_same_file_for_any_number_of_threads, .timeout = 300)
     cr_expect_str_eq(moments_sha256(one), moments_sha256(two));
     moments_close(one);
     moments_close(two);
+    model_close(model);
+}
+
+/* Less memory than a layer's sums take: more turns, the same bytes. */
+Test(calibrate, gives_the_same_file_in_any_memory, .timeout = 300)
+{
+    struct model *model = open_member("golden/e2b");
+    char path[FIXTURE_PATH], part[FIXTURE_PATH];
+    struct calibrate_options options = asked(path, "all.gguf");
+    struct calibrate_report report;
+    struct moments *all = NULL, *parts = NULL;
+    struct error err = {0};
+    uint64_t low = 0, high = (uint64_t)1 << 30;
+
+    cr_assert_eq(calibrate_run(model, &text, &options, NULL, &report, &err), OK, "%s",
+                 err.text);
+    cr_expect_eq(report.passes, 1);
+    cr_assert_eq(moments_open(path, &all, &err), OK, "%s", err.text);
+
+    options = asked(part, "parts.gguf");
+    options.max_memory = 1 << 20;
+    cr_expect_eq(calibrate_run(model, &text, &options, NULL, &report, &err), ERR_USAGE);
+    /* the sentence names the least that will do */
+    cr_assert_eq(sscanf(strstr(err.text, "takes "), "takes %" SCNu64, &low), 1, "%s",
+                 err.text);
+    options.max_memory = low << 20;
+    cr_expect_lt(options.max_memory, high);
+    cr_assert_eq(calibrate_run(model, &text, &options, NULL, &report, &err), OK, "%s",
+                 err.text);
+    cr_assert_eq(moments_open(part, &parts, &err), OK, "%s", err.text);
+    cr_expect_str_eq(moments_sha256(parts), moments_sha256(all));
+    moments_close(all);
+    moments_close(parts);
+    model_close(model);
+}
+
+/* ---- interrupted ---- */
+
+static void interrupt_at(void *arg, const char *what, uint64_t done, uint64_t total)
+{
+    (void)what;
+    (void)total;
+    if (done == *(const uint64_t *)arg)
+        raise(SIGINT);
+}
+
+/* In a process of its own, which is interrupted after so many chunks of all steps. To be called
+ * before the test itself computes: threads do not survive a fork. */
+static void gather_and_stop(const struct calibrate_options *options, uint64_t after)
+{
+    const pid_t child = fork();
+    int status = 0;
+
+    if (child == 0) {
+        const struct progress progress = {.arg = &after, .report = interrupt_at};
+        struct model *model = open_member("golden/e2b");
+        struct calibrate_report report;
+        struct error err = {0};
+
+        interrupt_install();
+        const enum status st =
+            calibrate_run(model, &text, options, &progress, &report, &err);
+        _exit(st == ERR_INTERRUPTED && strstr(err.text, "--resume") ? 0 : 1);
+    }
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static bool is_there(const char *name)
+{
+    char path[FIXTURE_PATH];
+
+    fixture_join(path, folder, name);
+    return file_exists(path);
+}
+
+Test(calibrate, goes_on_where_it_was_interrupted, .timeout = 300)
+{
+    struct model *model = open_member("golden/e2b");
+    char path[FIXTURE_PATH], imatrix[2][FIXTURE_PATH];
+    struct moments *whole = NULL, *resumed = NULL;
+    struct calibrate_options options = asked(path, "again.gguf");
+    struct calibrate_report report;
+    struct error err = {0};
+    char *bytes[2] = {NULL, NULL};
+    size_t n[2] = {0, 0};
+
+    fixture_join(imatrix[0], folder, "again.imatrix");
+    options.imatrix = imatrix[0];
+    gather_and_stop(&options, 3 * N_CHUNKS + 1); /* in the middle of layer 2 */
+    cr_expect(is_there(".again.gguf.layers.partial"));
+    options.resume = true;
+    gather_and_stop(&options, 6 * N_CHUNKS - 1); /* and once more */
+    cr_assert_eq(calibrate_run(model, &text, &options, NULL, &report, &err), OK, "%s",
+                 err.text);
+    cr_expect_eq(report.n_resumed, 5);
+    cr_expect_not(is_there(".again.gguf.layers.partial"));
+    cr_expect_not(is_there(".again.gguf.partial"));
+
+    cr_assert_eq(moments_open(path, &resumed, &err), OK, "%s", err.text);
+
+    options = asked(path, "whole.gguf");
+    fixture_join(imatrix[1], folder, "whole.imatrix");
+    options.imatrix = imatrix[1];
+    cr_assert_eq(calibrate_run(model, &text, &options, NULL, &report, &err), OK, "%s",
+                 err.text);
+    cr_assert_eq(moments_open(path, &whole, &err), OK, "%s", err.text);
+    cr_expect_str_eq(moments_sha256(resumed), moments_sha256(whole));
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(file_read_all(imatrix[i], 1 << 24, &bytes[i], &n[i], &err), OK);
+    cr_expect_eq(n[0], n[1]);
+    cr_expect_arr_eq(bytes[0], bytes[1], n[0]);
+    free(bytes[0]);
+    free(bytes[1]);
+    moments_close(whole);
+    moments_close(resumed);
+    model_close(model);
+}
+
+Test(calibrate, resumes_only_its_own_work, .timeout = 300)
+{
+    struct model *model = open_member("golden/e2b");
+    char path[FIXTURE_PATH];
+    struct calibrate_options options = asked(path, "again.gguf");
+    struct calibrate_report report;
+    struct error err = {0};
+
+    options.resume = true;
+    cr_expect_eq(calibrate_run(model, &text, &options, NULL, &report, &err), ERR_USAGE);
+    cr_expect(strstr(err.text, "nothing to resume"), "%s", err.text);
+    options.resume = false;
+    gather_and_stop(&options, 2 * N_CHUNKS + 1);
+    options.resume = true;
+    options.arithmetic = ARITH_FAST;
+    cr_expect_eq(calibrate_run(model, &text, &options, NULL, &report, &err), ERR_USAGE);
+    cr_expect(strstr(err.text, "another model, text or option"), "%s", err.text);
+    options.arithmetic = ARITH_F32;
+    cr_expect_eq(calibrate_run(model, &text, &options, NULL, &report, &err), OK, "%s",
+                 err.text);
     model_close(model);
 }

@@ -100,7 +100,8 @@ Test(moments, name_the_input_a_weight_reads)
 Test(moments, survive_the_file)
 {
     static const char *const datasets[] = {"prose", "code"};
-    struct moments_header header = {datasets, 2, 512, "abc"};
+    struct moments_header header = {
+        .datasets = datasets, .n_datasets = 2, .chunk_size = 512, .source = "abc"};
     struct moments_item items[2] = {{"blk.0.attn_in", N}, {"blk.0.ffn_in", 16}};
     static float want[N * N], got[N * N], diagonal[N];
     char folder[FIXTURE_PATH], path[FIXTURE_PATH];
@@ -117,8 +118,9 @@ Test(moments, survive_the_file)
     cr_assert_eq(gram_new(16, &small, &err), OK);
     gram_add(&train, x, 900);
     gram_add(&held, x + 900 * N, 200);
-    cr_assert_eq(moments_create(path, &header, items, 2, false, &writer, &err), OK, "%s",
-                 err.text);
+    cr_assert_eq(moments_create(path, &header, items, 2, &(struct output_options){0},
+                                &writer, &err),
+                 OK, "%s", err.text);
     cr_assert_eq(moments_put(writer, 0, &train, &held, &err), OK);
     cr_assert_eq(moments_put(writer, 1, &small, &small, &err), OK);
     cr_assert_eq(moments_finish(writer, &err), OK, "%s", err.text);
@@ -162,7 +164,7 @@ enum { WIDE = 4352, GROUP = 256, WIDE_ROWS = 600 };
 
 static void file_wide(const char *path, struct gram *train)
 {
-    struct moments_header header = {NULL, 0, 512, NULL};
+    struct moments_header header = {.chunk_size = 512};
     struct moments_item item = {"blk.0.ffn_mid", WIDE};
     struct moments_writer *writer = NULL;
     struct gram held;
@@ -174,8 +176,9 @@ static void file_wide(const char *path, struct gram *train)
     cr_assert_eq(gram_new(WIDE, train, &err), OK);
     cr_assert_eq(gram_new(WIDE, &held, &err), OK);
     gram_add(train, wide, WIDE_ROWS);
-    cr_assert_eq(moments_create(path, &header, &item, 1, true, &writer, &err), OK, "%s",
-                 err.text);
+    cr_assert_eq(moments_create(path, &header, &item, 1,
+                                &(struct output_options){.force = true}, &writer, &err),
+                 OK, "%s", err.text);
     cr_assert_eq(moments_put(writer, 0, train, &held, &err), OK);
     cr_assert_eq(moments_finish(writer, &err), OK, "%s", err.text);
     gram_free(&held);
