@@ -149,7 +149,8 @@ struct gemma_identity {
 };
 
 /* general.architecture, .type, .sampling.*, .name, .version, .organization, .finetune, .basename,
- * .size_label. Source: gguf-py 0.19's reading of names. */
+ * .size_label, and what the folder's README.md says (card.h). Source: gguf-py 0.19's reading of
+ * names and cards. */
 MUST_CHECK enum status gemma_describe_general(const char *architecture,
                                               const struct gemma_identity *identity,
                                               struct gguf_meta *meta, struct error *err);

@@ -1,17 +1,17 @@
 /*
- * general.c - the general.* keys, from the names of things and generation_config.json
- *
- * The converter also reads the model card (README.md) for licence, tags, languages and base models;
- * those keys are left out here and can be set with --metadata.
+ * general.c - the general.* keys, from the model card, the names of things and
+ * generation_config.json
  */
 #define _XOPEN_SOURCE 700 /* realpath() */
+#include "convert/gemma/card.h"
 #include "convert/gemma/gemma.h"
 #include "convert/gemma/idname.h"
 
 #include <stdlib.h>
 
 struct keys {
-    const char *name, *version, *organization, *finetune, *basename, *size_label;
+    const char *name, *author, *version, *organization, *finetune, *basename;
+    const char *description, *size_label;
 };
 
 /* generation_config.json's names, and the keys they become, in order of writing. */
@@ -119,10 +119,20 @@ static const char *folder_name(struct arena *arena, const char *folder)
     return name;
 }
 
+/* The card comes first; names fill what it leaves open. */
 static bool gather(struct arena *arena, const struct gemma_identity *id,
-                   struct keys *keys)
+                   const struct frontmatter *card, struct keys *keys)
 {
     const char *folder = folder_name(arena, id->folder);
+
+    *keys = (struct keys){.name = card_text(card, "name"),
+                          .author = card_text(card, "author"),
+                          .version = card_text(card, "version"),
+                          .organization = card_text(card, "organization"),
+                          .finetune = card_text(card, "finetune"),
+                          .basename = card_text(card, "basename"),
+                          .description = card_text(card, "description"),
+                          .size_label = card_text(card, "size_label")};
 
     /* a computer's path in _name_or_path says nothing; "organization/name" does */
     if (!folder)
@@ -145,28 +155,34 @@ enum status gemma_describe_general(const char *architecture,
 {
     struct arena arena = {0};
     struct keys keys = {0};
-    enum status st;
+    struct frontmatter card;
+    enum status st = card_read(&arena, identity->folder, &card, err);
 
-    st = set_text(meta, "general.architecture", architecture, err);
+    if (st == OK)
+        st = set_text(meta, "general.architecture", architecture, err);
     if (st == OK)
         st = set_text(meta, "general.type", "model", err);
     if (st == OK)
         st = describe_sampling(identity->generation, meta, err);
-    if (st == OK && !gather(&arena, identity, &keys))
+    if (st == OK && !gather(&arena, identity, &card, &keys))
         st = fail(err, ERR_NOMEM, "no memory for the model's names");
 
     const struct {
         const char *key, *text;
     } texts[] = {
         {"general.name", keys.name},
+        {"general.author", keys.author},
         {"general.version", keys.version},
         {"general.organization", keys.organization},
         {"general.finetune", keys.finetune},
         {"general.basename", keys.basename},
+        {"general.description", keys.description},
         {"general.size_label", keys.size_label},
     };
     for (size_t i = 0; st == OK && i < sizeof(texts) / sizeof(texts[0]); i++)
         st = set_text(meta, texts[i].key, texts[i].text, err);
+    if (st == OK)
+        st = card_describe(&card, identity->n_params, meta, err);
     arena_free(&arena);
     return st;
 }
