@@ -1,8 +1,8 @@
 /*
  * cmd_calibrate.c - carat calibrate: statistics of a model's inputs over texts
  */
-#include "cli/calibration.h"
 #include "cli/cli.h"
+#include "cli/documents.h"
 #include "cli/ui.h"
 #include "convert/convert.h"
 
@@ -35,14 +35,14 @@ static enum status calibrate(const struct wanted *wanted, const struct model *mo
                                       .held_every = (unsigned)wanted->held_every};
     struct calibrate_document documents[TEXTS_MAX] = {0};
     struct calibrate_text text = {0};
-    enum status st = calibration_documents(&wanted->texts, documents, err);
+    enum status st = documents_read(&wanted->texts, documents, err);
 
     if (st == OK)
         st = calibrate_text_make(model, documents, wanted->texts.n, &cut, &text, err);
     if (st == OK)
         st = calibrate_run(model, &text, &options, progress, report, err);
     calibrate_text_free(&text);
-    calibration_free(documents, wanted->texts.n);
+    documents_free(documents, wanted->texts.n);
     return st;
 }
 

@@ -45,18 +45,37 @@ static enum status print_json(const struct convert_result *result, const char *t
                    err);
 }
 
+/* Two jobs, one behind the other, that count different things. */
+struct job {
+    struct ui *ui;
+    struct progress bar;
+    enum ui_unit unit;
+};
+
+static void show(void *arg, const char *what, uint64_t done, uint64_t total)
+{
+    const struct job *job = arg;
+
+    job->ui->unit = job->unit;
+    progress_report(&job->bar, what, done, total);
+}
+
 static enum status convert(const char *source, struct conversion *request, struct ui *ui,
                            struct error *err)
 {
-    const struct progress progress = ui_progress(ui, UI_BYTES);
+    const struct progress bar = ui_progress(ui, UI_BYTES);
+    struct job jobs[] = {{ui, bar, UI_BYTES}, {ui, bar, UI_ITEMS}};
+    const struct progress packing = {.arg = &jobs[0], .report = show};
+    const struct progress calibration = {.arg = &jobs[1], .report = show};
     struct convert_options options;
     struct convert_result result = {0};
     char size[UI_SIZE_TEXT];
     uint64_t bytes = 0;
     enum status st = conversion_options(request, &options, err);
 
+    options.calibration_progress = &calibration;
     if (st == OK)
-        st = convert_run(source, request->out, &options, &progress, &result, err);
+        st = convert_run(source, request->out, &options, &packing, &result, err);
     if (st != OK)
         return st;
     ui_clear(ui);
@@ -85,7 +104,9 @@ int cmd_convert(int argc, char **argv)
         .examples =
             "  carat convert gemma-4-E2B-it -o e2b-q4_0.gguf --type Q4_0\n"
             "  carat convert gemma-4-E4B-it -o e4b.gguf --ple inline --type Q8_0\n"
-            "  carat convert my-finetune -o mine.gguf --recipe types.txt --resume\n",
+            "  carat convert my-finetune -o mine.gguf --recipe types.txt --resume\n"
+            "  carat convert my-finetune -o mine.gguf --method compensate --text "
+            "mine.txt\n",
         .options = options,
         .min_operands = 1,
         .max_operands = 1,

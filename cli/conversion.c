@@ -23,6 +23,11 @@ void conversion_rows(struct conversion *c, struct option rows[CONVERSION_OPTIONS
          "importance matrix, GGUF or .dat"},
         {"stats", 0, OPTION_TEXT, &c->moments, "FILE",
          "second moments, from carat calibrate --hessian"},
+        {"text", 0, OPTION_TEXTS, &c->texts, "FILE",
+         "gather statistics from this text, or .jsonl of conversations, first; may be "
+         "given "
+         "several times"},
+        {"tokens", 0, OPTION_SIZE, &c->tokens, "N", "of these texts at most (128K)"},
         {"method", 0, OPTION_CHOICE, &c->method, "plain|search|compensate",
          "rounding: llama.cpp's to the bit (the default), better scales, or error "
          "feedback"},
@@ -70,6 +75,8 @@ enum status conversion_options(struct conversion *c, struct convert_options *out
 
     for (size_t i = 0; st == OK && i < c->loras.n; i++)
         st = read_lora(c, c->loras.at[i], &c->adapters[i], err);
+    if (st == OK)
+        st = documents_read(&c->texts, c->documents, err);
     *out = (struct convert_options){
         .source = {.loras = c->adapters,
                    .n_loras = c->loras.n,
@@ -83,6 +90,9 @@ enum status conversion_options(struct conversion *c, struct convert_options *out
         .ple_inline = c->ple == 1,
         .imatrix = c->imatrix,
         .moments = c->moments,
+        .documents = c->documents,
+        .n_documents = c->texts.n,
+        .tokens = c->tokens,
         .method = (enum method)c->method,
         .force = c->force,
         .resume = c->resume,
@@ -93,5 +103,6 @@ enum status conversion_options(struct conversion *c, struct convert_options *out
 
 void conversion_free(struct conversion *c)
 {
+    documents_free(c->documents, c->texts.n);
     arena_free(&c->arena);
 }

@@ -5,20 +5,22 @@
 #define CLI_CONVERSION_H
 
 #include "cli/args.h"
+#include "cli/documents.h"
 #include "convert/convert.h"
 
 /* What the user wrote, and the strings made of it. */
 struct conversion {
     const char *out, *type, *recipe, *ple_type, *imatrix, *moments, *chat_template;
-    struct texts loras, metadata;
+    struct texts loras, metadata, texts;
     int ple, method; /* positions in "split|inline" and "plain|search|compensate" */
-    uint64_t max_memory;
+    uint64_t max_memory, tokens;
     bool force, resume, keep_dead;
     struct convert_lora adapters[TEXTS_MAX];
+    struct calibrate_document documents[TEXTS_MAX];
     struct arena arena;
 };
 
-enum { CONVERSION_OPTIONS = 15 };
+enum { CONVERSION_OPTIONS = 17 };
 
 /* Fill rows whose values lie in `c`; the caller may add its own behind and ends the table. */
 void conversion_rows(struct conversion *c, struct option rows[CONVERSION_OPTIONS]);

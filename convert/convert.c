@@ -2,6 +2,7 @@
  * convert.c - the two verbs: plan a conversion, and run it
  */
 #include "convert/convert.h"
+#include "convert/own_statistics.h"
 #include "convert/pack.h"
 #include "convert/slabs.h"
 
@@ -201,15 +202,17 @@ enum status convert_run(const char *source, const char *out_path,
     const double start = now();
     struct wider wider = {0};
     bool again = true;
-    enum status st = OK;
+    struct own_statistics own = {0};
+    struct convert_options how = *options;
+    enum status st;
 
     *result = (struct convert_result){0};
-    struct convert_options how = *options;
-
+    st = own_statistics_gather(&own, source, out_path, &how, err);
     while (st == OK && again) {
         st = try_run(source, out_path, &how, progress, &wider, &again, result, err);
         how.resume = false; /* what a try with another plan wrote is of no use */
     }
+    own_statistics_close(&own, st);
     free(wider.at);
     result->seconds = now() - start;
     if (st != OK)

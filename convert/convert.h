@@ -38,6 +38,8 @@ MUST_CHECK enum status convert_open_model(const char *path,
                                           const struct source_options *options,
                                           struct model **out, struct error *err);
 
+struct calibrate_document; /* convert/calibrate/calibrate.h */
+
 struct convert_options {
     struct source_options source;
     const char *type;   /* mix name; NULL: the default */
@@ -47,6 +49,12 @@ struct convert_options {
     bool ple_inline;     /* one file instead of two */
     const char *imatrix; /* file, or NULL */
     const char *moments; /* file of second moments, for METHOD_COMPENSATE; or NULL */
+    /* Texts to gather statistics from, in the place of a file: second moments for
+     * METHOD_COMPENSATE, an importance matrix for the others. */
+    const struct calibrate_document *documents;
+    size_t n_documents;
+    uint64_t tokens;                             /* of them at most; 0: 131072 */
+    const struct progress *calibration_progress; /* in chunks; or NULL */
     enum method method;
     bool force, resume;
     uint64_t max_memory; /* bytes; 0: 1 GiB */
@@ -100,7 +108,8 @@ struct convert_result {
     double seconds;
 };
 
-/* Carry it out. On success every output file is whole under its name; otherwise none is. */
+/* Carry it out. Statistics of its own it gathers into OUT.moments or OUT.imatrix first, which goes
+ * when the conversion is whole, and stays to be resumed with otherwise. On success every output file is whole under its name; otherwise none is. */
 MUST_CHECK enum status convert_run(const char *source, const char *out_path,
                                    const struct convert_options *options,
                                    const struct progress *progress,

@@ -90,6 +90,15 @@ static char *journal_path(const char *path)
     return out;
 }
 
+bool journal_exists(const char *path)
+{
+    char *name = journal_path(path);
+    const bool answer = name && file_exists(name);
+
+    free(name);
+    return answer;
+}
+
 /* The lines after the head; a line cut short by a crash ends the list. */
 static enum status parse(struct journal *journal, const char *text, size_t n_bytes,
                          struct error *err)

@@ -23,6 +23,9 @@ struct journal;
 MUST_CHECK enum status journal_open(const char *path, const uint8_t identity[32],
                                     bool resume, struct journal **out, struct error *err);
 
+/* True when there is one to resume from. */
+bool journal_exists(const char *path);
+
 /* How many slabs it lists, and the hash of one. */
 uint64_t journal_count(const struct journal *journal);
 uint64_t journal_hash(const struct journal *journal, uint64_t number);

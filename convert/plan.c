@@ -163,6 +163,32 @@ static enum status record_choices(struct work *work,
     return st;
 }
 
+/* What the statistics were gathered from, as their file says. */
+static enum status record_texts(const struct work *work, struct gguf_meta *meta,
+                                struct error *err)
+{
+    static const char *const keys[][2] = {
+        {"moments.datasets", "carat.calibration.texts"},
+        {"moments.digests", "carat.calibration.sha256"},
+        {"moments.tokens", "carat.calibration.tokens"},
+    };
+    enum status st = OK;
+
+    for (size_t i = 0; work->moments && st == OK && i < sizeof(keys) / sizeof(keys[0]);
+         i++) {
+        const struct gguf_value *found =
+            gguf_meta_find(moments_meta(work->moments), keys[i][0]);
+
+        if (found) {
+            struct gguf_value value = *found;
+
+            value.key = keys[i][1];
+            st = gguf_set_value(meta, &value, err);
+        }
+    }
+    return st;
+}
+
 static enum status main_metadata(struct work *work, const struct convert_options *options,
                                  struct error *err)
 {
@@ -177,6 +203,8 @@ static enum status main_metadata(struct work *work, const struct convert_options
         st = gguf_set_u32(file->meta, "general.file_type", mix_file_type(work->mix), err);
     if (st == OK)
         st = record_choices(work, options, file->meta, err);
+    if (st == OK)
+        st = record_texts(work, file->meta, err);
     if (st == OK && work->n_files > 1)
         st = set_split_keys(file->meta, 0, work->n_items, err);
     return st;
@@ -270,10 +298,11 @@ enum status work_plan(const char *source, const char *out_path,
         st = fail(err, ERR_USAGE, "--type %s: no such type", type);
     if (st == OK && options->imatrix)
         st = stats_read(options->imatrix, &work->stats, err);
-    if (st == OK && work->method == METHOD_COMPENSATE && !options->moments)
+    if (st == OK && work->method == METHOD_COMPENSATE && !options->moments &&
+        options->n_documents == 0)
         st = fail(err, ERR_USAGE,
-                  "--method compensate needs --stats, a file that `carat calibrate "
-                  "--hessian` writes");
+                  "--method compensate needs --text, or --stats, a file that `carat "
+                  "calibrate --hessian` writes");
     if (st == OK && options->moments)
         st = moments_open(options->moments, &work->moments, err);
     if (st == OK)

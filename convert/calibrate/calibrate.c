@@ -24,6 +24,7 @@ struct calibration {
     bool is_first_turn, is_held;
     double gathering;       /* seconds in gram_add and the tally */
     const char *not_finite; /* the weight where it happened */
+    uint8_t identity[32];
 };
 
 static double now(void)
@@ -78,7 +79,8 @@ static enum status run_turn(struct calibration *c, struct error *err)
         if (st == OK && c->not_finite)
             st = fail(err, ERR_CORRUPT, "%s: its input is not finite in chunk %zu",
                       c->not_finite, i);
-        tell(c, i + 1);
+        if (st == OK)
+            tell(c, i + 1);
     }
     return st;
 }
@@ -134,8 +136,7 @@ static void hash_text(struct sha256 *hash, const char *text)
 
 /* Everything that decides the bytes: the model by its tensors and their first rows, the text, the
  * options. */
-static enum status identify(const struct calibration *c, uint8_t identity[32],
-                            struct error *err)
+static enum status identify(struct calibration *c, struct error *err)
 {
     const struct calibrate_text *text = c->text;
     const uint64_t numbers[] = {text->n_chunks, text->n_ctx,
@@ -166,7 +167,7 @@ static enum status identify(const struct calibration *c, uint8_t identity[32],
         free(row);
     }
     if (st == OK)
-        sha256_final(hash, identity);
+        sha256_final(hash, c->identity);
     else
         sha256_free(hash);
     return st;
@@ -180,10 +181,10 @@ static enum status open_walk(struct calibration *c, struct error *err)
                                                                : c->options->imatrix,
                                    .n_state = tally_bytes(&c->tally),
                                    .resume = c->options->resume};
-    enum status st = identify(c, options.identity, err);
+    enum status st;
 
-    if (st == OK)
-        st = walk_open(c->model, &options, &text, &c->walk, err);
+    memcpy(options.identity, c->identity, sizeof(options.identity));
+    st = walk_open(c->model, &options, &text, &c->walk, err);
     return st == OK ? tally_load(&c->tally, c->walk, err) : st;
 }
 
@@ -208,9 +209,11 @@ static enum status find_budget(struct calibration *c, struct error *err)
 
 static enum status open_writer(struct calibration *c, struct error *err)
 {
+    char source[65];
     const struct moments_header header = {.datasets = c->text->names,
                                           .digests = c->text->digests,
                                           .n_datasets = c->text->n_names,
+                                          .source = source,
                                           .chunk_size = c->text->n_ctx,
                                           .tokens = (uint64_t)c->text->n_chunks *
                                                     c->text->n_ctx};
@@ -219,8 +222,32 @@ static enum status open_writer(struct calibration *c, struct error *err)
 
     if (!c->options->moments)
         return OK;
+    sha256_hex(c->identity, source);
     return inputs_create_file(&c->inputs, c->options->moments, &header, &options,
                               &c->writer, err);
+}
+
+/* True when a run to resume was done to the end: the moments come last of what it writes. */
+static enum status look_for_whole(const struct calibration *c, bool *is_whole,
+                                  struct error *err)
+{
+    struct moments *moments = NULL;
+    char source[65];
+    enum status st;
+
+    *is_whole = false;
+    if (!c->options->resume || !c->options->moments || !file_exists(c->options->moments))
+        return OK;
+    st = moments_open(c->options->moments, &moments, err);
+    if (st != OK)
+        return st;
+    sha256_hex(c->identity, source);
+    *is_whole = moments_source(moments) && strcmp(moments_source(moments), source) == 0;
+    moments_close(moments);
+    return *is_whole ? OK
+                     : fail(err, ERR_USAGE,
+                            "%s: there already, of another model, text or option",
+                            c->options->moments);
 }
 
 static void count_tokens(const struct calibration *c, struct calibrate_report *report)
@@ -275,12 +302,18 @@ enum status calibrate_run(const struct model *model, const struct calibrate_text
 {
     struct calibration c = {
         .model = model, .text = text, .options = options, .progress = progress};
+    bool is_whole;
     enum status st;
 
     *report = (struct calibrate_report){0};
     if (text->n_chunks == 0)
         return fail(err, ERR_USAGE, "the text is shorter than one chunk of %u tokens",
                     text->n_ctx);
+    st = identify(&c, err);
+    if (st == OK)
+        st = look_for_whole(&c, &is_whole, err);
+    if (st != OK || is_whole)
+        return st;
     st = tally_open(model, &c.tally, err);
     if (st == OK)
         st = open_walk(&c, err);

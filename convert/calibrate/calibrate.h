@@ -50,7 +50,7 @@ struct calibrate_report {
 /* Run and write. Between two layers the stream lies in `.NAME.layers.partial` beside the moments (or else the
  * importance matrix): 8 bytes a token and channel of the stream, and more where layers share keys. It
  * stays, as do the moments so far, when a run is interrupted or the machine fails; resumed, the files
- * become the same bytes. ERR_USAGE when max_memory cannot be kept. Unseen and thin matrices are named by log_warn, at most a few, with what will be
+ * become the same bytes; with moments, a run that was done to the end is not run again. ERR_USAGE when max_memory cannot be kept. Unseen and thin matrices are named by log_warn, at most a few, with what will be
  * done about them. ERR_CORRUPT names a weight whose input is not finite; errors of the runtime and
  * of files as they are; ERR_INTERRUPTED. Files are whole or not there. The result depends on the
  * model, the text and `arithmetic` only. */

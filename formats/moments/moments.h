@@ -16,7 +16,7 @@
  *
  * and the keys moments.version (u32, 2), moments.datasets and moments.digests (strings: names of the
  * texts and their SHA-256), moments.chunk_size (u32), moments.tokens (u64), moments.source (string:
- * SHA-256 of what the model was). Data are read entry by entry: memory stays at one square.
+ * SHA-256 of the model, the text and the options). Data are read entry by entry: memory stays at one square.
  *
  * Sources: "second moments" as in GPTQ, arXiv 2210.17323, equation (1), without its factor of two.
  */
@@ -132,6 +132,9 @@ MUST_CHECK enum status moments_read_square(const struct moments *moments,
 MUST_CHECK enum status moments_diagonal(const struct moments *moments,
                                         const struct moments_entry *entry,
                                         float *diagonal, struct error *err);
+/* moments.source, or NULL; the file's metadata. */
+const char *moments_source(const struct moments *moments);
+const struct gguf_meta *moments_meta(const struct moments *moments);
 /* SHA-256 of the file, in hex: what a product made with it records. */
 const char *moments_sha256(const struct moments *moments);
 void moments_close(struct moments *moments); /* NULL is fine */

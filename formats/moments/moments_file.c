@@ -293,6 +293,19 @@ enum status moments_open(const char *path, struct moments **out, struct error *e
     return OK;
 }
 
+const struct gguf_meta *moments_meta(const struct moments *moments)
+{
+    return gguf_metadata(moments->file);
+}
+
+const char *moments_source(const struct moments *moments)
+{
+    struct gguf_str source;
+
+    return gguf_get_str(moments_meta(moments), "moments.source", &source) ? source.text
+                                                                          : NULL;
+}
+
 const char *moments_sha256(const struct moments *moments)
 {
     return moments->sha256;

@@ -1,15 +1,15 @@
 /*
- * calibration.c - the texts a command line names, in memory
+ * documents.c - the texts a command line names, in memory
  */
-#include "cli/calibration.h"
+#include "cli/documents.h"
 
 #include "cli/source_tokenizer.h"
 
 #include <stdlib.h>
 
-enum status calibration_documents(const struct texts *paths,
-                                  struct calibrate_document documents[TEXTS_MAX],
-                                  struct error *err)
+enum status documents_read(const struct texts *paths,
+                           struct calibrate_document documents[TEXTS_MAX],
+                           struct error *err)
 {
     enum status st = OK;
 
@@ -23,7 +23,7 @@ enum status calibration_documents(const struct texts *paths,
     return st;
 }
 
-void calibration_free(struct calibrate_document *documents, size_t n)
+void documents_free(struct calibrate_document *documents, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         free((void *)(uintptr_t)documents[i].bytes);

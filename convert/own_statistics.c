@@ -1,0 +1,86 @@
+/*
+ * own_statistics.c - statistics that a conversion gathers for itself, from texts
+ */
+#include "convert/own_statistics.h"
+
+#include "convert/calibrate/calibrate.h"
+#include "convert/journal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { HELD_EVERY = 8 };
+
+/* What calibrate_run() is asked for. */
+static enum status gather(const struct own_statistics *own, const char *source,
+                          const struct convert_options *how, struct error *err)
+{
+    const bool has_moments = how->method == METHOD_COMPENSATE;
+    const struct calibrate_options options = {.moments = has_moments ? own->path : NULL,
+                                              .imatrix = has_moments ? NULL : own->path,
+                                              .max_memory = how->max_memory,
+                                              .force = how->force,
+                                              .resume = how->resume};
+    const struct calibrate_cut cut = {.tokens = how->tokens, .held_every = HELD_EVERY};
+    struct calibrate_text text = {0};
+    struct calibrate_report report;
+    struct model *model = NULL;
+    enum status st = convert_open_model(source, &how->source, &model, err);
+
+    if (st == OK)
+        st = calibrate_text_make(model, how->documents, how->n_documents, &cut, &text,
+                                 err);
+    if (st == OK)
+        st = calibrate_run(model, &text, &options, how->calibration_progress, &report,
+                           err);
+    calibrate_text_free(&text);
+    model_close(model);
+    return st;
+}
+
+/* An importance matrix does not say what it is of; the journal of the conversion that was begun with
+ * it has its hash. */
+static bool is_done(const struct own_statistics *own, const char *out_path,
+                    const struct convert_options *how)
+{
+    return how->resume && how->method != METHOD_COMPENSATE && file_exists(own->path) &&
+           journal_exists(out_path);
+}
+
+enum status own_statistics_gather(struct own_statistics *own, const char *source,
+                                  const char *out_path, struct convert_options *how,
+                                  struct error *err)
+{
+    const char *suffix = how->method == METHOD_COMPENSATE ? "moments" : "imatrix";
+    const size_t n = strlen(out_path) + sizeof(".moments");
+    enum status st = OK;
+
+    if (how->n_documents == 0)
+        return OK;
+    if (how->moments || how->imatrix)
+        return fail(err, ERR_USAGE,
+                    "--text gathers statistics: %s are given as a file already",
+                    how->moments ? "second moments" : "those of an importance matrix");
+    own->path = malloc(n);
+    if (!own->path)
+        return fail(err, ERR_NOMEM, "%s: no memory for a name", out_path);
+    snprintf(own->path, n, "%s.%s", out_path, suffix);
+    if (!is_done(own, out_path, how))
+        st = gather(own, source, how, err);
+    if (how->method == METHOD_COMPENSATE)
+        how->moments = own->path;
+    else
+        how->imatrix = own->path;
+    how->resume = how->resume && journal_exists(out_path);
+    return st;
+}
+
+void own_statistics_close(struct own_statistics *own, enum status st)
+{
+    const bool is_of_use = st == ERR_IO || st == ERR_NOMEM || st == ERR_INTERRUPTED;
+
+    if (own->path && !is_of_use)
+        remove(own->path);
+    free(own->path);
+    own->path = NULL;
+}

@@ -1,0 +1,24 @@
+/*
+ * own_statistics.h - statistics that a conversion gathers for itself, from texts (private)
+ */
+#ifndef CONVERT_OWN_STATISTICS_H
+#define CONVERT_OWN_STATISTICS_H
+
+#include "convert/convert.h"
+
+struct own_statistics {
+    char *path; /* the file; owned; NULL: there is none */
+};
+
+/* When `how` names texts: gather what its method asks for, and name the file in `how` as if the
+ * user had. `how->resume` then says whether the conversion itself was begun. ERR_USAGE for texts
+ * beside a file of statistics; what calibrate_run() gives. */
+MUST_CHECK enum status own_statistics_gather(struct own_statistics *own,
+                                             const char *source, const char *out_path,
+                                             struct convert_options *how,
+                                             struct error *err);
+
+/* `st` is what became of the conversion: the file goes when nothing can be resumed with it. */
+void own_statistics_close(struct own_statistics *own, enum status st);
+
+#endif

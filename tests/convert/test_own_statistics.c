@@ -1,0 +1,307 @@
+/*
+ * test_own_statistics.c - texts become chunks; a conversion gathers its statistics from them
+ */
+#include "convert/calibrate/calibrate.h"
+#include "convert/convert.h"
+#include "formats/tokenizer/tokenizer.h"
+#include "tests/convert/tiny.h"
+
+#include <criterion/criterion.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct tiny tiny;
+
+static void begin(void)
+{
+    tiny_begin(&tiny, TINY_E2B);
+    tiny_write(&tiny);
+}
+
+static void end(void)
+{
+    tiny_end(&tiny);
+}
+
+TestSuite(own_statistics, .init = begin, .fini = end);
+
+static struct model *open_tiny(void)
+{
+    struct model *model = NULL;
+    struct error err = {0};
+
+    cr_assert_eq(convert_open_source(tiny.folder, NULL, &model, &err), OK, "%s",
+                 err.text);
+    return model;
+}
+
+/* n copies of a sentence. */
+static char *repeat(const char *sentence, size_t n)
+{
+    const size_t length = strlen(sentence);
+    char *text = malloc(n * length + 1);
+
+    cr_assert_not_null(text);
+    for (size_t i = 0; i < n; i++)
+        memcpy(text + i * length, sentence, length);
+    text[n * length] = '\0';
+    return text;
+}
+
+static struct calibrate_document document(const char *name, const char *text)
+{
+    return (struct calibrate_document){name, text, strlen(text)};
+}
+
+/* ---- chunks ---- */
+
+enum { N_CTX = 32, EVERY = 4 };
+
+static struct calibrate_text cut(const struct model *model,
+                                 const struct calibrate_document *documents, size_t n,
+                                 size_t n_chunks)
+{
+    const struct calibrate_cut how = {
+        .n_ctx = N_CTX, .tokens = n_chunks * N_CTX, .held_every = EVERY};
+    struct calibrate_text text;
+    struct error err = {0};
+
+    cr_assert_eq(calibrate_text_make(model, documents, n, &how, &text, &err), OK, "%s",
+                 err.text);
+    return text;
+}
+
+static bool is_chunk(const struct calibrate_text *text, size_t i,
+                     const struct calibrate_text *of, size_t j)
+{
+    return memcmp(text->ids + i * N_CTX, of->ids + j * N_CTX, N_CTX * sizeof(*of->ids)) ==
+           0;
+}
+
+/* Chunks take turns while the shorter text has some; both have a part held out. */
+Test(own_statistics, texts_share_what_is_taken_and_what_is_held_out)
+{
+    char *longer = repeat("one two three four five six seven eight\n", 400);
+    char *shorter = repeat("eins zwei drei vier\n", 8);
+    const struct calibrate_document documents[] = {document("longer", longer),
+                                                   document("shorter", shorter)};
+    struct model *model = open_tiny();
+    struct calibrate_text both = cut(model, documents, 2, 12);
+    struct calibrate_text first = cut(model, documents, 1, 100);
+    struct calibrate_text second = cut(model, documents + 1, 1, 100);
+    const size_t n = second.n_chunks;
+
+    cr_assert(n > 1 && n < EVERY, "%zu", n);
+    cr_assert_eq(both.n_chunks, 12);
+    for (size_t i = 0; i < n; i++) {
+        cr_expect(is_chunk(&both, 2 * i, &first, i));
+        cr_expect(is_chunk(&both, 2 * i + 1, &second, i));
+        cr_expect_eq(both.is_held[2 * i + 1], i == n - 1);
+    }
+    for (size_t i = 2 * n; i < both.n_chunks; i++) {
+        cr_expect(is_chunk(&both, i, &first, i - n));
+        cr_expect_eq(both.is_held[i], (i - n) % EVERY == EVERY - 1);
+    }
+    cr_expect_str_eq(both.names[1], "shorter");
+    cr_expect_str_eq(both.digests[1], second.digests[0]);
+    calibrate_text_free(&both);
+    calibrate_text_free(&first);
+    calibrate_text_free(&second);
+    free(longer);
+    free(shorter);
+    model_close(model);
+}
+
+/* A conversation is its template's text with control tokens read as such: what the same text, as a
+ * plain document, encodes to. */
+Test(own_statistics, conversations_are_framed)
+{
+    static const char line[] =
+        "{\"messages\": [{\"role\": \"user\", \"content\": \"Why is "
+        "the sky blue?\"}, {\"role\": \"assistant\", \"content\": "
+        "\"Air scatters blue light most.\"}]}\n\n";
+    char *lines = repeat(line, 8), *turns;
+    struct model *model = open_tiny();
+    struct calibrate_document d = document("chat.jsonl", lines);
+    struct calibrate_text text = cut(model, &d, 1, 100);
+    struct calibrate_text same;
+    struct tokenizer *tok = NULL;
+    struct error err = {0};
+    size_t n_turns = 0;
+    int32_t turn, *ids = NULL;
+    size_t n_ids = 0;
+
+    cr_assert_eq(tokenizer_from_meta(model->meta, &tok, &err), OK);
+    cr_assert_eq(
+        tokenizer_encode(tok, "<|turn>", 7, TOKENIZE_SPECIAL, &ids, &n_ids, &err), OK);
+    cr_assert_eq(n_ids, 1);
+    turn = ids[0];
+    for (size_t i = 0; i < text.n_chunks * N_CTX; i++)
+        n_turns += text.ids[i] == turn;
+    cr_expect_gt(n_turns, 8);
+
+    /* the same, written down beforehand as {"text": ...} */
+    turns = repeat(
+        "{\"text\": \"<|turn>user\\nWhy is the sky blue?<turn|>\\n<|turn>model\\nAir "
+        "scatters blue light most.<turn|>\\n\"}\n",
+        8);
+    d = document("same.jsonl", turns);
+    same = cut(model, &d, 1, 100);
+    cr_assert_eq(same.n_chunks, text.n_chunks);
+    cr_expect_arr_eq(same.ids, text.ids, text.n_chunks * N_CTX * sizeof(*text.ids));
+
+    free(turns);
+    turns = repeat("{\"text\": \"fine\"}\n[1, 2]\n", 1);
+    d = document("bad.jsonl", turns);
+    cr_expect_eq(
+        calibrate_text_make(model, &d, 1, &(struct calibrate_cut){0}, &same, &err),
+        ERR_CORRUPT);
+    cr_expect(strstr(err.text, "bad.jsonl: line 2"), "%s", err.text);
+    calibrate_text_free(&text);
+    tokenizer_free(tok);
+    free(ids);
+    free(lines);
+    free(turns);
+    model_close(model);
+}
+
+/* ---- conversions ---- */
+
+static struct convert_options asked(const struct calibrate_document *documents)
+{
+    return (struct convert_options){.type = "Q4_0",
+                                    .ple_inline = true,
+                                    .method = METHOD_COMPENSATE,
+                                    .documents = documents,
+                                    .n_documents = 1,
+                                    .tokens = 1024,
+                                    .force = true};
+}
+
+static void convert(const char *name, const struct convert_options *options,
+                    char sha256[65])
+{
+    struct convert_result result;
+    struct error err = {0};
+    char out[FIXTURE_PATH];
+
+    fixture_join(out, tiny.folder, name);
+    cr_assert_eq(convert_run(tiny.folder, out, options, NULL, &result, &err), OK, "%s",
+                 err.text);
+    memcpy(sha256, result.files[0].sha256, 65);
+    convert_result_free(&result);
+}
+
+static bool is_there(const char *name)
+{
+    char path[FIXTURE_PATH];
+
+    fixture_join(path, tiny.folder, name);
+    return file_exists(path);
+}
+
+/* One command gives what two give: `calibrate`, and `convert` with its file. */
+Test(own_statistics, are_those_of_calibrate, .timeout = 300)
+{
+    char *words = repeat("It was the best of times, it was the worst of times. ", 200);
+    const struct calibrate_document d = document("words", words);
+    struct convert_options options = asked(&d);
+    struct calibrate_options calibration = {.force = true};
+    struct calibrate_report report;
+    struct model *model = open_tiny();
+    struct calibrate_text text;
+    struct error err = {0};
+    char moments[FIXTURE_PATH], one[65], two[65];
+
+    convert("one.gguf", &options, one);
+    cr_expect_not(is_there("one.gguf.moments"));
+
+    fixture_join(moments, tiny.folder, "words.moments");
+    calibration.moments = moments;
+    cr_assert_eq(
+        calibrate_text_make(model, &d, 1,
+                            &(struct calibrate_cut){.tokens = 1024, .held_every = 8},
+                            &text, &err),
+        OK, "%s", err.text);
+    cr_assert_eq(calibrate_run(model, &text, &calibration, NULL, &report, &err), OK, "%s",
+                 err.text);
+    options.n_documents = 0;
+    options.moments = moments;
+    convert("two.gguf", &options, two);
+    cr_expect_str_eq(one, two);
+    calibrate_text_free(&text);
+    model_close(model);
+    free(words);
+}
+
+static void interrupt(void *arg, const char *what, uint64_t done, uint64_t total)
+{
+    (void)what;
+    (void)total;
+    if (done == *(const uint64_t *)arg)
+        raise(SIGINT);
+}
+
+/* In a process of its own, before the test computes anything: threads do not survive a fork.
+ * Interrupted when `at` chunks of all steps are done. */
+static void convert_and_stop(const char *name, struct convert_options options,
+                             uint64_t at)
+{
+    const pid_t child = fork();
+    int status = 0;
+
+    if (child == 0) {
+        const struct progress stop = {.arg = &at, .report = interrupt};
+        struct convert_result result;
+        struct error err = {0};
+        char out[FIXTURE_PATH];
+
+        interrupt_install();
+        fixture_join(out, tiny.folder, name);
+        options.calibration_progress = &stop;
+        const enum status st =
+            convert_run(tiny.folder, out, &options, NULL, &result, &err);
+        _exit(st == ERR_INTERRUPTED ? 0 : 1);
+    }
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "at %" PRIu64, at);
+}
+
+Test(own_statistics, a_conversion_goes_on_wherever_it_was_interrupted, .timeout = 300)
+{
+    char *words = repeat("It was the best of times, it was the worst of times. ", 200);
+    const struct calibrate_document d = document("words", words);
+    struct convert_options options = asked(&d);
+    char one[65], two[65];
+
+    convert_and_stop("one.gguf", options, 5); /* two chunks a step: in layer 1 */
+    cr_expect(is_there(".one.gguf.moments.layers.partial"));
+    options.resume = true;
+    convert_and_stop("one.gguf", options, 12); /* all six steps are done */
+    cr_expect(is_there("one.gguf.moments"));
+    cr_expect_not(is_there(".one.gguf.moments.layers.partial"));
+    convert("one.gguf", &options, one);
+    cr_expect_not(is_there("one.gguf.moments"));
+    cr_expect_not(is_there(".one.gguf.journal"));
+    options.resume = false;
+    convert("two.gguf", &options, two);
+    cr_expect_str_eq(one, two);
+    free(words);
+}
+
+Test(own_statistics, are_not_gathered_beside_a_file_of_them)
+{
+    const struct calibrate_document d = document("words", "words");
+    struct convert_options options = asked(&d);
+    struct convert_result result;
+    struct error err = {0};
+    char out[FIXTURE_PATH];
+
+    options.moments = "there.moments";
+    fixture_join(out, tiny.folder, "out.gguf");
+    cr_expect_eq(convert_run(tiny.folder, out, &options, NULL, &result, &err), ERR_USAGE);
+    cr_expect(strstr(err.text, "--text"), "%s", err.text);
+}
