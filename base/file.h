@@ -101,4 +101,12 @@ MUST_CHECK enum status file_write_all(const char *path, const void *bytes, size_
 MUST_CHECK enum status file_overwrite(const char *path, uint64_t offset,
                                       const void *bytes, size_t n, struct error *err);
 
+/* Put n_inserted bytes before the first one and write n over the front of what results, without
+ * moving what follows; n_inserted is a whole number of the file system's blocks. *done is false, and
+ * the file as it was, where the system cannot do that. Not whole or nothing either. ERR_USAGE,
+ * ERR_IO. */
+MUST_CHECK enum status file_insert(const char *path, uint64_t n_inserted,
+                                   const void *bytes, size_t n, bool *done,
+                                   struct error *err);
+
 #endif

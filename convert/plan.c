@@ -207,7 +207,7 @@ static enum status main_metadata(struct work *work, const struct convert_options
         st = record_texts(work, file->meta, err);
     if (st == OK && work->n_files > 1)
         st = set_split_keys(file->meta, 0, work->n_items, err);
-    return st;
+    return st == OK ? gguf_set_slack(file->meta, err) : st;
 }
 
 static enum status ple_metadata(struct work *work, struct error *err)

@@ -171,9 +171,12 @@ char *gguf_shard_path(const char *path, unsigned no, unsigned count);
 MUST_CHECK enum status gguf_assign(struct gguf_meta *meta, const char *pair,
                                    struct error *err);
 
+/* Reserve 64 KiB of header, under the key carat.slack, for gguf_patch() to take from. */
+MUST_CHECK enum status gguf_set_slack(struct gguf_meta *meta, struct error *err);
+
 /* Give the (first) file at `path`, open as `file`, this metadata in place of its own. Tensor bytes
- * stay as they are. *in_place: the header fits where the old one was, and only it was written
- * (should the machine stop meanwhile, the header is lost). Otherwise the file is written anew
+ * stay as they are. *in_place: only the header was written, where the old one was, or in blocks that
+ * the file system put before a large file (should the machine stop meanwhile, the header is lost). Otherwise the file is written anew
  * beside the old one, which it replaces when whole. `file` shows the old one; close it. ERR_IO,
  * ERR_INTERRUPTED, ERR_NOMEM. */
 MUST_CHECK enum status gguf_patch(const char *path, const struct gguf *file,

@@ -2,8 +2,8 @@
  * gguf_patch.c - other metadata for a file that is there, its tensors untouched
  *
  * A header of another size would move the data. What a smaller one leaves over is held by an array
- * of zeros under the key carat.slack, and a file that had to be written anew gets some of it, so
- * that the next change fits in place.
+ * of zeros under the key carat.slack, and a file that is converted or had to be written anew gets
+ * some of it, so that the next change fits in place.
  */
 #include "formats/gguf/gguf.h"
 
@@ -15,7 +15,9 @@
 
 static const char slack_key[] = "carat.slack";
 
-enum { SLACK_BYTES = 64 << 10, COPY_BYTES = 4 << 20 };
+/* Blocks of file systems that can insert are of 64 KiB at most, and data stay aligned to any of them.
+ * Small files are safer copied: that is whole or nothing. */
+enum { SLACK_BYTES = 64 << 10, COPY_BYTES = 4 << 20, INSERT_FROM = 64 << 20 };
 
 /* ---- KEY=VALUE ---- */
 
@@ -105,6 +107,13 @@ enum status gguf_assign(struct gguf_meta *meta, const char *pair, struct error *
         st = gguf_set_str(meta, key, equals + 1, strlen(equals + 1), err);
     free(key);
     return st;
+}
+
+enum status gguf_set_slack(struct gguf_meta *meta, struct error *err)
+{
+    static const uint8_t zeros[SLACK_BYTES];
+
+    return gguf_set_array(meta, slack_key, GGUF_U8, zeros, sizeof(zeros), err);
 }
 
 /* ---- headers ---- */
@@ -231,6 +240,28 @@ static enum status write_anew(const char *path, const struct patch *p,
     return output_commit(dst, n_bytes, err);
 }
 
+/* The old header's place and whole blocks before it: no data are moved. *header changes to what was
+ * written. */
+static enum status insert_front(const char *path, struct patch *p, uint64_t data_start,
+                                struct header *header, bool *done, struct error *err)
+{
+    const struct file *src = gguf_file(p->file, 0);
+    const uint64_t more =
+        (header->n - data_start + SLACK_BYTES - 1) / SLACK_BYTES * SLACK_BYTES;
+    enum status st;
+
+    *done = false;
+    if (file_size(src) < INSERT_FROM || header->n < data_start ||
+        SLACK_BYTES % p->alignment != 0)
+        return OK;
+    st = fit(p, (size_t)(data_start + more), header, err);
+    if (st == OK && header->n == data_start + more)
+        st = file_unchanged(src, err);
+    if (st != OK || header->n != data_start + more)
+        return st;
+    return file_insert(path, more, header->bytes, header->n, done, err);
+}
+
 enum status gguf_patch(const char *path, const struct gguf *file,
                        const struct gguf_meta *meta, const struct progress *progress,
                        bool *in_place, struct error *err)
@@ -248,8 +279,10 @@ enum status gguf_patch(const char *path, const struct gguf *file,
     if (st == OK) {
         *in_place = header.n == data_start;
         st = *in_place ? file_overwrite(path, 0, header.bytes, header.n, err)
-                       : write_anew(path, &p, &header, progress, err);
+                       : insert_front(path, &p, data_start, &header, in_place, err);
     }
+    if (st == OK && !*in_place)
+        st = write_anew(path, &p, &header, progress, err);
     free(header.bytes);
     free(p.tensors);
     gguf_meta_free(p.meta);

@@ -17,6 +17,16 @@ tensors() {
 before=$(tensors)
 size=$(wc -c < "$file")
 
+# a file that was just converted has room: a new key and a template of 40 KB go in place
+printf '{# %40000s #}{{ messages[0].content }}' x > "$work/forty.jinja"
+run patch "$file" --metadata first.note='there was room' --chat-template "$work/forty.jinja"
+status 0
+prints "$file: metadata written in place"
+[ "$(wc -c < "$file")" = "$size" ] || complain 'the size changed'
+[ "$(tensors)" = "$before" ] || complain 'tensors changed'
+run patch "$file" --chat-template "$data/golden/31b/chat_template.jinja"
+prints "$file: metadata written in place"
+
 # of the same length: in place
 run patch "$file" --metadata general.name=31c
 status 0
@@ -37,7 +47,7 @@ prints "{\"path\":\"$file\",\"in_place\":true}"
 [ "$(tensors)" = "$before" ] || complain 'tensors changed by the old template'
 
 # longer than all slack: a new file, and then there is slack
-cat "$data/golden/31b/chat_template.jinja" "$data/golden/31b/chat_template.jinja" > "$work/long.jinja"
+cat "$work/forty.jinja" "$work/forty.jinja" "$work/forty.jinja" > "$work/long.jinja"
 run patch "$file" --chat-template "$work/long.jinja"
 status 0
 prints "$file: metadata longer than before: file written anew"

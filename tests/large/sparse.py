@@ -38,13 +38,13 @@ def config():
             "text_config": text}
 
 
-def tensors(has_head=False, has_clones=False):
+def tensors(has_head=False, has_clones=False, layers=LAYERS, vocabulary=VOCAB):
     """(name, shape) as released; with a copy of the embedding as head, of keys as values"""
-    yield PREFIX + "embed_tokens.weight", (VOCAB, HIDDEN)
+    yield PREFIX + "embed_tokens.weight", (vocabulary, HIDDEN)
     yield PREFIX + "norm.weight", (HIDDEN,)
     if has_head:
-        yield "lm_head.weight", (VOCAB, HIDDEN)
-    for i in range(LAYERS):
+        yield "lm_head.weight", (vocabulary, HIDDEN)
+    for i in range(layers):
         head, keys = (512, 4) if is_full(i) else (256, 16)
         at = f"{PREFIX}layers.{i}."
         for name in ("input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm",
@@ -118,15 +118,15 @@ def gguf_text(text):
     return struct.pack("<Q", len(data)) + data
 
 
-def write_gguf(path):
-    """The tensors under any names: inspect reads what there is. The vocabulary counts: 262144."""
-    pieces = b"".join(gguf_text(f"piece {i}") for i in range(VOCAB))
+def write_gguf(path, layers=LAYERS, vocabulary=VOCAB):
+    """The tensors under any names: inspect and patch take what there is."""
+    pieces = b"".join(gguf_text(f"piece {i}") for i in range(vocabulary))
     keys = [gguf_text("general.architecture") + struct.pack("<I", GGUF_STRING)
             + gguf_text("gemma4"),
             gguf_text("tokenizer.ggml.tokens")
-            + struct.pack("<IIQ", GGUF_ARRAY, GGUF_STRING, VOCAB) + pieces]
+            + struct.pack("<IIQ", GGUF_ARRAY, GGUF_STRING, vocabulary) + pieces]
     infos, at = [], 0
-    for name, shape in tensors():
+    for name, shape in tensors(layers=layers, vocabulary=vocabulary):
         name = name.removeprefix(PREFIX).replace("layers.", "blk.")
         infos.append(gguf_text(name) + struct.pack("<I", len(shape))
                      + b"".join(struct.pack("<Q", n) for n in reversed(shape))
