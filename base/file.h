@@ -75,6 +75,11 @@ MUST_CHECK enum status output_write(struct output *dst, uint64_t offset, const v
 MUST_CHECK enum status output_read(struct output *dst, uint64_t offset, void *buf,
                                    size_t n, struct error *err);
 
+/* ERR_IO when the temporary's file system has not the room for it to become n_bytes long: said before
+ * hours are spent on it. OK where the system does not know. */
+MUST_CHECK enum status output_fits(const struct output *dst, uint64_t n_bytes,
+                                   struct error *err);
+
 /* Wait until what was written is on the device. ERR_IO. */
 MUST_CHECK enum status output_sync(struct output *dst, struct error *err);
 

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 enum { WRITE_MOST = 1 << 30 };
@@ -183,6 +184,23 @@ enum status output_read(struct output *dst, uint64_t offset, void *buf, size_t n
         n -= (size_t)got;
     }
     return OK;
+}
+
+enum status output_fits(const struct output *dst, uint64_t n_bytes, struct error *err)
+{
+    struct statvfs system;
+    struct stat info;
+
+    if (fstatvfs(dst->fd, &system) != 0 || fstat(dst->fd, &info) != 0)
+        return OK;
+    const uint64_t room = (uint64_t)system.f_bavail * system.f_frsize;
+    const uint64_t has = (uint64_t)info.st_blocks * 512;
+
+    if (n_bytes <= has || n_bytes - has <= room)
+        return OK;
+    return fail(err, ERR_IO,
+                "%s: takes %" PRIu64 " MiB of disk, of which %" PRIu64 " MiB are free",
+                dst->path, (n_bytes - has) >> 20, room >> 20);
 }
 
 enum status output_sync(struct output *dst, struct error *err)

@@ -60,6 +60,8 @@ static enum status begin(struct spill *spill, const struct walk_options *options
 {
     enum status st = write_header(spill, options->identity, err);
 
+    if (st == OK)
+        st = output_fits(spill->file, spill->n_bytes, err);
     if (st == OK && spill->n_bytes > sizeof(struct header))
         st = output_write(spill->file, spill->n_bytes - 1, "", 1, err);
     return st;

@@ -280,11 +280,11 @@ static enum status finish(struct calibration *c, struct calibrate_report *report
 /* After trouble that is not the input's fault, what was done stays for another try. */
 static void close_all(struct calibration *c, enum status st, struct error *err)
 {
-    const bool keep =
-        c->walk && (st == ERR_IO || st == ERR_NOMEM || st == ERR_INTERRUPTED);
+    const bool keep = c->walk && walk_step(c->walk) > 0 &&
+                      (st == ERR_IO || st == ERR_NOMEM || st == ERR_INTERRUPTED);
     const size_t n = strlen(err->text);
 
-    if (keep && walk_step(c->walk) > 0)
+    if (keep)
         snprintf(err->text + n, sizeof(err->text) - n, " (--resume continues)");
     if (keep)
         moments_keep(c->writer);

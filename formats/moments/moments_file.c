@@ -154,6 +154,8 @@ enum status moments_create(const char *path, const struct moments_header *header
     if (st == OK)
         st = write_header(writer, header, err);
     if (st == OK)
+        st = output_fits(writer->dst, writer->file_bytes, err);
+    if (st == OK)
         *out = writer;
     else
         moments_abandon(writer);

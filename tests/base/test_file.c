@@ -270,6 +270,19 @@ Test(output, a_limit_of_the_system_is_an_error_of_the_machine)
     output_discard(dst);
 }
 
+Test(output, says_beforehand_that_the_disk_is_too_small)
+{
+    const struct output_options options = {0};
+    struct output *dst = NULL;
+    struct error err = {0};
+
+    cr_assert_eq(output_open(path, &options, &dst, &err), OK, "%s", err.text);
+    cr_expect_eq(output_fits(dst, 1, &err), OK);
+    cr_expect_eq(output_fits(dst, (uint64_t)1 << 60, &err), ERR_IO);
+    cr_expect(strstr(err.text, "MiB are free"), "%s", err.text);
+    output_discard(dst);
+}
+
 Test(output, small_files_are_written_whole)
 {
     struct error err = {0};
