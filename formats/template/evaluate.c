@@ -182,7 +182,7 @@ static bool compare_step(struct run *run, struct str op, struct value *a, struct
     int order;
 
     if (str_is(op, "==") || str_is(op, "!=")) {
-        *out = value_equal(a, b) == (op.text[0] == '=');
+        *out = value_equal(run, a, b) == (op.text[0] == '=');
         return true;
     }
     if (str_is(op, "in") || str_is(op, "not in")) {

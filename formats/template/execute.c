@@ -12,12 +12,17 @@ static enum flow execute(struct run *run, const struct node *node);
 
 /* ---- scopes ---- */
 
-static struct variable *find(const struct scope *scope, struct str name)
+/* NULL: not there, or no more steps. */
+static struct variable *find(struct run *run, const struct scope *scope, struct str name)
 {
-    for (struct variable *v = scope->variables; v; v = v->next)
-        if (v->name.n == name.n && memcmp(v->name.text, name.text, name.n) == 0)
-            return v;
-    return NULL;
+    struct variable *v = scope->variables;
+    size_t n = 0;
+
+    while (v && (v->name.n != name.n || memcmp(v->name.text, name.text, name.n) != 0)) {
+        v = v->next;
+        n++;
+    }
+    return run_step(run, n / 8) ? v : NULL;
 }
 
 struct value *scope_get(struct run *run, struct str name)
@@ -26,7 +31,7 @@ struct value *scope_get(struct run *run, struct str name)
     struct text what = {0};
 
     for (const struct scope *scope = run->scope; scope; scope = scope->around) {
-        const struct variable *v = find(scope, name);
+        const struct variable *v = find(run, scope, name);
 
         if (v)
             return v->value;
@@ -57,9 +62,9 @@ static bool check_depth(struct run *run, struct value *v)
 
 bool scope_set(struct run *run, struct scope *scope, struct str name, struct value *value)
 {
-    struct variable *v = find(scope, name);
+    struct variable *v = find(run, scope, name);
 
-    if (!check_depth(run, value))
+    if (run->st != OK || !check_depth(run, value))
         return false;
     if (!v) {
         v = run_alloc(run, sizeof(*v));
@@ -166,7 +171,7 @@ static bool bind(struct run *run, const struct node *macro, const struct argumen
 
         snprintf(name, sizeof(name), "%.*s", (int)parameter->text.n,
                  parameter->text.text);
-        v = argument(args, i, name);
+        v = run_step(run, 1 + args->n_named / 8) ? argument(args, i, name) : NULL;
         if (!v)
             v = parameter->a ? evaluate(run, parameter->a)
                              : value_undefined(run, "a parameter was not given", 25);

@@ -181,7 +181,8 @@ static struct value *extreme(struct run *run, struct value *v,
         int order = sign;
 
         key = key ? sort_key(run, key, with_case) : NULL;
-        if (!key || (best && !value_compare(run, key, best_key, &order)))
+        if (!key || !run_step(run, 1) ||
+            (best && !value_compare(run, key, best_key, &order)))
             return NULL;
         if (order == sign) {
             best = item;
@@ -220,7 +221,7 @@ struct value *filter_unique(struct run *run, struct value *v,
         key = key ? sort_key(run, key, with_case) : NULL;
         if (!key)
             return NULL;
-        if (dict_get(seen->dict, key))
+        if (dict_get(run, seen->dict, key))
             continue;
         if (!dict_set(run, seen->dict, key, key))
             return NULL;

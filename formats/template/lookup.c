@@ -85,7 +85,7 @@ struct value *get_attribute(struct run *run, struct value *a, struct str name)
         return loop_attribute(run, a->loop, name);
     v = get_method(run, a, name);
     if (!v && run->st == OK && (a->kind == VALUE_DICT || a->kind == VALUE_NAMESPACE))
-        v = dict_get_str(a->dict, name.text, name.n);
+        v = dict_get_str(run, a->dict, name.text, name.n);
     if (v || run->st != OK)
         return v;
     return missing(run, a, name);
@@ -101,9 +101,12 @@ static int64_t place_of(int64_t index, int64_t n)
 
 static struct value *character_at(struct run *run, struct str str, int64_t index)
 {
-    const int64_t place = place_of(index, (int64_t)str_length(str));
+    int64_t place;
     size_t begin, end;
 
+    if (!run_step(run, str.n / 16))
+        return NULL;
+    place = place_of(index, (int64_t)str_length(str));
     if (place < 0)
         return value_undefined(run, "the index is beyond the text", 28);
     begin = str_offset(str, (size_t)place);
@@ -119,11 +122,9 @@ struct value *get_item(struct run *run, struct value *a, const struct value *key
 
     if (a->kind == VALUE_UNDEFINED)
         return refuse_undefined(run, a);
-    if (!run_step(run, a->kind == VALUE_DICT ? a->dict->n / 8 : 0))
-        return NULL;
     if (a->kind == VALUE_DICT || a->kind == VALUE_NAMESPACE) {
-        v = dict_get(a->dict, key);
-        if (v)
+        v = dict_get(run, a->dict, key);
+        if (v || run->st != OK)
             return v;
     } else if (is_index && value_is_list(a)) {
         const int64_t place = place_of(index, (int64_t)a->list.n);

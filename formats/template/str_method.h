@@ -8,6 +8,8 @@
 
 /* Where `part` stands first (or last) in str, in bytes; -1 when it does not. */
 int64_t str_find(struct str str, struct str part, bool from_end);
+/* What that costs: every place may be compared. */
+size_t str_search_steps(struct str str, struct str part);
 bool str_begins(struct str str, struct str part);
 bool str_ends(struct str str, struct str part);
 

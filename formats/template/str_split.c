@@ -13,9 +13,12 @@
 static struct value *strip_sides(struct run *run, struct value *self,
                                  const struct arguments *args, bool left, bool right)
 {
-    const struct str str =
-        str_trim(self->str, argument_str(args, 0, "chars", NULL), left, right);
+    const struct str chars = argument_str(args, 0, "chars", NULL);
+    struct str str;
 
+    if (!run_step(run, str_search_steps(self->str, chars)))
+        return NULL;
+    str = str_trim(self->str, chars, left, right);
     return value_string(run, str.text, str.n);
 }
 
@@ -148,6 +151,8 @@ struct value *str_split(struct run *run, struct value *self, const struct argume
     const struct str by = argument_str(args, 0, "sep", NULL);
     const int64_t most = argument_integer(args, 1, "maxsplit", -1);
 
+    if (!run_step(run, str_search_steps(self->str, by)))
+        return NULL;
     if (!by.text)
         return split_words(run, self->str, most);
     if (by.n == 0)
@@ -166,6 +171,8 @@ struct value *str_rsplit(struct run *run, struct value *self,
 
     if (!by.text || most < 0)
         return str_split(run, self, args);
+    if (!run_step(run, str_search_steps(str, by)))
+        return NULL;
     if (by.n == 0)
         return run_fail(run, ERR_USAGE, "empty separator");
     while (most-- > 0 && (at = str_find(str, by, true)) >= 0) {
@@ -210,6 +217,8 @@ struct value *str_replace(struct run *run, struct str str, struct str from, stru
     if (from.n == 0)
         return run_fail(run, ERR_UNSUPPORTED,
                         "replacing nothing by something is not supported");
+    if (!run_step(run, str_search_steps(str, from)))
+        return NULL;
     while (most != 0 && (at = str_find(str, from, false)) >= 0) {
         if (!text_put(run, &out, str.text, (size_t)at) ||
             !text_put(run, &out, to.text, to.n))

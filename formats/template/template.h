@@ -20,7 +20,8 @@
 
 enum {
     TEMPLATE_MAX_SOURCE = 1 << 20, /* bytes */
-    TEMPLATE_MAX_STEPS = 20000000, /* nodes evaluated, plus bytes produced over 16 */
+    TEMPLATE_MAX_STEPS =
+        10000000, /* nodes evaluated, items and 16 bytes looked at or made */
     TEMPLATE_MAX_MEMORY = 256 << 20,
     TEMPLATE_MAX_DEPTH =
         200, /* brackets and blocks in the source; twice that when running */

@@ -4,6 +4,7 @@
  * Source: jinja2/filters.py; tojson as transformers replaces it.
  */
 #include "formats/template/list_filter.h"
+#include "formats/template/str_method.h"
 #include "formats/template/value.h"
 
 #include <math.h>
@@ -18,6 +19,8 @@ static struct value *trim(struct run *run, struct value *v, const struct argumen
 
     v = value_to_string(run, v);
     if (!v)
+        return NULL;
+    if (!run_step(run, str_search_steps(v->str, argument_str(args, 0, "chars", NULL))))
         return NULL;
     str = str_trim(v->str, argument_str(args, 0, "chars", NULL), true, true);
     return value_string(run, str.text, str.n);
@@ -157,13 +160,15 @@ static struct value *wordcount(struct run *run, struct value *v,
 
     (void)args;
     v = value_to_string(run, v);
-    for (size_t i = 0; v && i < v->str.n; i++) {
+    if (!v || !run_step(run, v->str.n / 16))
+        return NULL;
+    for (size_t i = 0; i < v->str.n; i++) {
         const bool is_blank = is_space((unsigned char)v->str.text[i]);
 
         n += !is_blank && !in_word;
         in_word = !is_blank;
     }
-    return v ? value_integer(run, n) : NULL;
+    return value_integer(run, n);
 }
 
 /* One conversion of a format: %s, %r, %d or %i, as they stand. */
@@ -224,10 +229,12 @@ static struct value *absolute(struct run *run, struct value *v,
 }
 
 /* The number a text spells, blanks around it aside. */
-static bool parse_real(struct str str, double *out)
+static bool parse_real(struct run *run, struct str str, double *out)
 {
     char text[64], *end;
 
+    if (!run_step(run, str.n / 16))
+        return false;
     str = str_trim(str, (struct str){0}, true, true);
     if (str.n == 0 || str.n >= sizeof(text))
         return false;
@@ -247,7 +254,7 @@ static struct value *integer(struct run *run, struct value *v,
         return value_integer(run, v->kind == VALUE_BOOL ? v->boolean : v->integer);
     if (v->kind == VALUE_REAL)
         real = v->real;
-    else if (v->kind != VALUE_STRING || !parse_real(v->str, &real))
+    else if (v->kind != VALUE_STRING || !parse_real(run, v->str, &real))
         return otherwise ? otherwise : value_integer(run, 0);
     if (!(fabs(real) < 0x1p63))
         return otherwise ? otherwise : value_integer(run, 0);
@@ -261,7 +268,7 @@ static struct value *real(struct run *run, struct value *v, const struct argumen
 
     if (value_is_number(v))
         return value_real(run, value_as_real(v));
-    if (v->kind == VALUE_STRING && parse_real(v->str, &out))
+    if (v->kind == VALUE_STRING && parse_real(run, v->str, &out))
         return value_real(run, out);
     return otherwise ? otherwise : value_real(run, 0.0);
 }
@@ -300,7 +307,8 @@ static struct value *otherwise(struct run *run, struct value *v,
 static struct value *length(struct run *run, struct value *v,
                             const struct arguments *args)
 {
-    const int64_t n = value_length(v);
+    const int64_t n =
+        run_step(run, v->kind == VALUE_STRING ? v->str.n / 16 : 0) ? value_length(v) : 0;
 
     (void)args;
     return n < 0 ? run_fail(run, ERR_USAGE, "object of type '%s' has no len()",

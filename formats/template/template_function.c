@@ -142,7 +142,7 @@ static struct value *changed(struct run *run, struct value *self,
         return NULL;
     if (args->n)
         memcpy(seen->list.items, args->list, args->n * sizeof(struct value *));
-    is_new = !self->loop->changed || !value_equal(self->loop->changed, seen);
+    is_new = !self->loop->changed || !value_equal(run, self->loop->changed, seen);
     self->loop->changed = seen;
     return value_bool(run, is_new);
 }

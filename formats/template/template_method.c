@@ -21,13 +21,22 @@ int64_t str_find(struct str str, struct str part, bool from_end)
     return -1;
 }
 
+size_t str_search_steps(struct str str, struct str part)
+{
+    size_t n;
+
+    return mul_size(str.n / 16, 1 + part.n / 16, &n) ? n : SIZE_MAX;
+}
+
 static struct value *find_in(struct run *run, struct value *self,
                              const struct arguments *args, bool from_end)
 {
-    const int64_t at = str_find(self->str, argument_str(args, 0, "sub", ""), from_end);
+    const struct str part = argument_str(args, 0, "sub", "");
+    int64_t at;
 
-    if (!run_step(run, self->str.n / 16))
+    if (!run_step(run, str_search_steps(self->str, part)))
         return NULL;
+    at = str_find(self->str, part, from_end);
     return value_integer(
         run, at < 0 ? -1 : (int64_t)str_length((struct str){self->str.text, (size_t)at}));
 }
@@ -51,6 +60,8 @@ static struct value *count(struct run *run, struct value *self,
     struct str rest = self->str;
     int64_t n = 0, at;
 
+    if (!run_step(run, str_search_steps(rest, part)))
+        return NULL;
     if (part.n == 0)
         return value_integer(run, (int64_t)str_length(rest) + 1);
     while ((at = str_find(rest, part, false)) >= 0) {
@@ -58,7 +69,7 @@ static struct value *count(struct run *run, struct value *self,
         rest.text += (size_t)at + part.n;
         rest.n -= (size_t)at + part.n;
     }
-    return run_step(run, self->str.n / 16) ? value_integer(run, n) : NULL;
+    return value_integer(run, n);
 }
 
 bool str_begins(struct str str, struct str part)
@@ -85,6 +96,8 @@ static struct value *has_edge(struct run *run, struct value *self,
             return run_fail(run, ERR_USAGE,
                             "a text begins or ends with a text, not with %s",
                             list[i] ? value_type(list[i]) : "nothing");
+        if (!run_step(run, 1 + list[i]->str.n / 64))
+            return NULL;
         if (test(self->str, list[i]->str))
             return value_bool(run, true);
     }
@@ -158,6 +171,8 @@ static struct value *all_of(struct run *run, struct value *self, bool (*test)(ui
 {
     bool holds = self->str.n > 0;
 
+    if (!run_step(run, self->str.n / 16))
+        return NULL;
     for (size_t i = 0; i < self->str.n; i++)
         holds = holds && test((unsigned char)self->str.text[i]);
     return value_bool(run, holds);
@@ -213,9 +228,9 @@ static struct value *get(struct run *run, struct value *self,
                          const struct arguments *args)
 {
     struct value *key = argument(args, 0, "key"), *instead = argument(args, 1, "default");
-    struct value *v = key ? dict_get(self->dict, key) : NULL;
+    struct value *v = key ? dict_get(run, self->dict, key) : NULL;
 
-    if (!key || !run_step(run, self->dict->n / 8))
+    if (!key || run->st != OK)
         return run_fail(run, ERR_USAGE, "get of nothing");
     return v ? v : instead ? instead : value_none(run);
 }
@@ -261,8 +276,8 @@ static struct value *count_items(struct run *run, struct value *self,
     int64_t n = 0;
 
     for (size_t i = 0; what && i < self->list.n; i++)
-        n += value_equal(self->list.items[i], what);
-    return value_integer(run, n);
+        n += value_equal(run, self->list.items[i], what);
+    return run_step(run, self->list.n / 8) ? value_integer(run, n) : NULL;
 }
 
 static struct value *index_of(struct run *run, struct value *self,
@@ -271,8 +286,8 @@ static struct value *index_of(struct run *run, struct value *self,
     const struct value *what = argument(args, 0, "value");
 
     for (size_t i = 0; what && i < self->list.n; i++)
-        if (value_equal(self->list.items[i], what))
-            return value_integer(run, (int64_t)i);
+        if (value_equal(run, self->list.items[i], what))
+            return run_step(run, i / 8) ? value_integer(run, (int64_t)i) : NULL;
     return run_fail(run, ERR_USAGE, "the value is not in the list");
 }
 

@@ -62,7 +62,8 @@ static bool is_mapping(const struct value *v)
 /* Whatever has a length and items: dicts and texts too, and what is undefined. */
 static bool is_sequence(const struct value *v)
 {
-    return value_length(v) >= 0;
+    return v->kind == VALUE_UNDEFINED || v->kind == VALUE_STRING || value_is_list(v) ||
+           v->kind == VALUE_DICT;
 }
 
 static bool is_callable(const struct value *v)
@@ -140,7 +141,7 @@ static bool compares(struct run *run, const char *op, struct value *v, struct va
     if (strcmp(op, "in") == 0)
         return value_contains(run, with, v, out);
     if (op[1] == '=' && (op[0] == '=' || op[0] == '!')) {
-        *out = value_equal(v, with) == (op[0] == '=');
+        *out = value_equal(run, v, with) == (op[0] == '=');
         return true;
     }
     if (!value_compare(run, v, with, &order))
@@ -165,6 +166,8 @@ bool apply_test(struct run *run, struct str name, struct value *v,
 {
     struct value *with = argument(args, 0, "other");
 
+    if (!run_step(run, v->kind == VALUE_STRING ? v->str.n / 16 : 0))
+        return false;
     for (size_t i = 0; i < sizeof(plain_tests) / sizeof(plain_tests[0]); i++)
         if (str_is(name, plain_tests[i].name)) {
             *out = plain_tests[i].body(v);
@@ -176,7 +179,7 @@ bool apply_test(struct run *run, struct str name, struct value *v,
     if (str_is(name, "divisibleby") && with)
         return divides(run, v, with, out);
     if (str_is(name, "sameas") && with) {
-        *out = v->kind == with->kind && value_equal(v, with);
+        *out = v->kind == with->kind && value_equal(run, v, with);
         return true;
     }
     run_fail(run, ERR_UNSUPPORTED, "no test named '%.*s'%s",

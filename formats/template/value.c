@@ -46,9 +46,10 @@ void *run_array(struct run *run, size_t count, size_t size)
 
 bool run_step(struct run *run, size_t n)
 {
-    run->steps += n;
-    if (run->steps <= TEMPLATE_MAX_STEPS)
+    if (run->st == OK && n <= TEMPLATE_MAX_STEPS - run->steps) {
+        run->steps += n;
         return true;
+    }
     run_fail(run, ERR_UNSUPPORTED, "it takes more than %d steps", TEMPLATE_MAX_STEPS);
     return false;
 }
@@ -219,19 +220,22 @@ struct value *value_from_json(struct run *run, json_t *json)
 
 /* ---- dicts ---- */
 
-struct value *dict_get(const struct dict *dict, const struct value *key)
+struct value *dict_get(struct run *run, const struct dict *dict, const struct value *key)
 {
+    if (!run_step(run, dict->n / 8))
+        return NULL;
     for (size_t i = 0; i < dict->n; i++)
-        if (value_equal(dict->pairs[i].key, key))
+        if (value_equal(run, dict->pairs[i].key, key))
             return dict->pairs[i].value;
     return NULL;
 }
 
-struct value *dict_get_str(const struct dict *dict, const char *name, size_t n)
+struct value *dict_get_str(struct run *run, const struct dict *dict, const char *name,
+                           size_t n)
 {
     const struct value key = {.kind = VALUE_STRING, .str = {name, n}};
 
-    return dict_get(dict, &key);
+    return dict_get(run, dict, &key);
 }
 
 bool dict_set(struct run *run, struct dict *dict, struct value *key, struct value *value)
@@ -239,7 +243,7 @@ bool dict_set(struct run *run, struct dict *dict, struct value *key, struct valu
     if (!run_step(run, 1 + dict->n / 8))
         return false;
     for (size_t i = 0; i < dict->n; i++)
-        if (value_equal(dict->pairs[i].key, key)) {
+        if (value_equal(run, dict->pairs[i].key, key)) {
             dict->pairs[i].value = value;
             return true;
         }

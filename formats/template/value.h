@@ -148,9 +148,10 @@ struct value *value_pair(struct run *run, struct value *a, struct value *b); /* 
 struct value *value_from_json(struct run *run, json_t *json);
 
 bool dict_set(struct run *run, struct dict *dict, struct value *key, struct value *value);
-struct value *dict_get(const struct dict *dict,
-                       const struct value *key); /* NULL: not there */
-struct value *dict_get_str(const struct dict *dict, const char *name, size_t n);
+/* NULL: not there, or no more steps. */
+struct value *dict_get(struct run *run, const struct dict *dict, const struct value *key);
+struct value *dict_get_str(struct run *run, const struct dict *dict, const char *name,
+                           size_t n);
 
 /* ---- asking values ---- */
 
@@ -160,7 +161,8 @@ bool value_true(const struct value *v);
 bool value_is_number(const struct value *v); /* bool, integer, real */
 bool value_is_list(const struct value *v);   /* list or tuple */
 double value_as_real(const struct value *v);
-bool value_equal(const struct value *a, const struct value *b);
+/* False, too, when there are no more steps: lists that share their items look like trees. */
+bool value_equal(struct run *run, const struct value *a, const struct value *b);
 /* -1, 0, 1 in *order; run_fail() when they cannot be compared. */
 bool value_compare(struct run *run, const struct value *a, const struct value *b,
                    int *order);

@@ -1,7 +1,7 @@
 /*
  * value_ask.c - asking values: truth, equality, order, length, what is in them
  */
-#include "formats/template/value.h"
+#include "formats/template/str_method.h"
 
 #include <math.h>
 #include <string.h>
@@ -70,31 +70,31 @@ static int str_order(struct str a, struct str b)
     return order ? (order > 0) - (order < 0) : (a.n > b.n) - (a.n < b.n);
 }
 
-static bool lists_equal(const struct value *a, const struct value *b)
+static bool lists_equal(struct run *run, const struct value *a, const struct value *b)
 {
-    if (a->list.n != b->list.n)
+    if (a->list.n != b->list.n || !run_step(run, 1))
         return false;
     for (size_t i = 0; i < a->list.n; i++)
-        if (!value_equal(a->list.items[i], b->list.items[i]))
+        if (!run_step(run, 1) || !value_equal(run, a->list.items[i], b->list.items[i]))
             return false;
     return true;
 }
 
-static bool dicts_equal(const struct dict *a, const struct dict *b)
+static bool dicts_equal(struct run *run, const struct dict *a, const struct dict *b)
 {
-    if (a->n != b->n)
+    if (a->n != b->n || !run_step(run, 1))
         return false;
     for (size_t i = 0; i < a->n; i++) {
-        const struct value *other = dict_get(b, a->pairs[i].key);
+        const struct value *other = dict_get(run, b, a->pairs[i].key);
 
-        if (!other || !value_equal(a->pairs[i].value, other))
+        if (!other || !run_step(run, 1) || !value_equal(run, a->pairs[i].value, other))
             return false;
     }
     return true;
 }
 
 /* How deep it goes is bounded: see scope_set(). */
-bool value_equal(const struct value *a, const struct value *b)
+bool value_equal(struct run *run, const struct value *a, const struct value *b)
 {
     if (value_is_number(a) && value_is_number(b)) {
         if (a->kind == VALUE_INTEGER && b->kind == VALUE_INTEGER)
@@ -109,12 +109,13 @@ bool value_equal(const struct value *a, const struct value *b)
     case VALUE_NONE:
         return true;
     case VALUE_STRING:
-        return a->str.n == b->str.n && memcmp(a->str.text, b->str.text, a->str.n) == 0;
+        return a->str.n == b->str.n && run_step(run, a->str.n / 64) &&
+               memcmp(a->str.text, b->str.text, a->str.n) == 0;
     case VALUE_LIST:
     case VALUE_TUPLE:
-        return lists_equal(a, b);
+        return lists_equal(run, a, b);
     case VALUE_DICT:
-        return dicts_equal(a->dict, b->dict);
+        return dicts_equal(run, a->dict, b->dict);
     default:
         return a == b;
     }
@@ -133,14 +134,17 @@ bool value_compare(struct run *run, const struct value *a, const struct value *b
     }
     if (a->kind == VALUE_STRING && b->kind == VALUE_STRING) {
         *order = str_order(a->str, b->str);
-        return true;
+        return run_step(run, (a->str.n < b->str.n ? a->str.n : b->str.n) / 64);
     }
     if (value_is_list(a) && a->kind == b->kind) {
         const size_t n = a->list.n < b->list.n ? a->list.n : b->list.n;
 
-        for (size_t i = 0; i < n; i++)
-            if (!value_equal(a->list.items[i], b->list.items[i]))
+        for (size_t i = 0; i < n; i++) {
+            if (!run_step(run, 1))
+                return false;
+            if (!value_equal(run, a->list.items[i], b->list.items[i]))
                 return value_compare(run, a->list.items[i], b->list.items[i], order);
+        }
         *order = (a->list.n > b->list.n) - (a->list.n < b->list.n);
         return true;
     }
@@ -149,29 +153,23 @@ bool value_compare(struct run *run, const struct value *a, const struct value *b
     return false;
 }
 
-static bool str_contains(struct str in, struct str part)
-{
-    for (size_t i = 0; i + part.n <= in.n; i++)
-        if (memcmp(in.text + i, part.text, part.n) == 0)
-            return true;
-    return false;
-}
-
 bool value_contains(struct run *run, const struct value *in, const struct value *item,
                     bool *out)
 {
     *out = false;
     if (in->kind == VALUE_STRING && item->kind == VALUE_STRING) {
-        *out = str_contains(in->str, item->str);
-        return run_step(run, in->str.n / 16);
+        if (!run_step(run, str_search_steps(in->str, item->str)))
+            return false;
+        *out = str_find(in->str, item->str, false) >= 0;
+        return true;
     }
     if (in->kind == VALUE_DICT || in->kind == VALUE_NAMESPACE) {
-        *out = dict_get(in->dict, item) != NULL;
-        return run_step(run, in->dict->n / 8);
+        *out = dict_get(run, in->dict, item) != NULL;
+        return run->st == OK;
     }
     if (value_is_list(in)) {
         for (size_t i = 0; i < in->list.n && !*out; i++)
-            *out = value_equal(in->list.items[i], item);
+            *out = value_equal(run, in->list.items[i], item);
         return run_step(run, in->list.n / 8);
     }
     if (in->kind == VALUE_UNDEFINED)

@@ -17,7 +17,7 @@ bool text_put(struct run *run, struct text *text, const char *bytes, size_t n)
     size_t room = text->room ? text->room : 64;
     char *grown;
 
-    if (!run_step(run, n / 16))
+    if (!run_step(run, 1 + n / 16))
         return false;
     while (room < text->n + n + 1)
         room *= 2;
@@ -289,25 +289,37 @@ static bool json_key(struct json_writer *w, const struct value *key)
                            w->style->ascii);
 }
 
-static struct value *sorted_keys(struct json_writer *w, const struct dict *dict)
+/* The pairs of a dict in the order they are written in. */
+static struct value *sorted_pairs(struct json_writer *w, const struct dict *dict)
 {
+    struct value *pairs = value_list(w->run, VALUE_LIST, dict->n);
     struct value *keys = value_list(w->run, VALUE_LIST, dict->n);
 
-    for (size_t i = 0; keys && i < dict->n; i++)
+    for (size_t i = 0; pairs && keys && i < dict->n; i++) {
         keys->list.items[i] = dict->pairs[i].key;
-    return keys && w->style->sorted ? sort_values(w->run, keys, keys, false) : keys;
+        pairs->list.items[i] =
+            value_pair(w->run, dict->pairs[i].key, dict->pairs[i].value);
+        if (!pairs->list.items[i])
+            return NULL;
+    }
+    if (!pairs || !keys || !w->style->sorted)
+        return keys ? pairs : NULL;
+    return sort_values(w->run, pairs, keys, false);
 }
 
 static bool json_dict(struct json_writer *w, const struct dict *dict)
 {
-    const struct value *keys = sorted_keys(w, dict);
-    bool is_done = keys && text_put_str(w->run, w->out, "{");
+    const struct value *pairs = sorted_pairs(w, dict);
+    bool is_done = pairs && text_put_str(w->run, w->out, "{");
 
     w->level++;
-    for (size_t i = 0; is_done && i < dict->n; i++)
-        is_done = json_comma(w, i) && json_key(w, keys->list.items[i]) &&
+    for (size_t i = 0; is_done && i < dict->n; i++) {
+        struct value *const *pair = pairs->list.items[i]->list.items;
+
+        is_done = json_comma(w, i) && json_key(w, pair[0]) &&
                   text_put(w->run, w->out, w->style->colon.text, w->style->colon.n) &&
-                  json_put(w, dict_get(dict, keys->list.items[i]));
+                  json_put(w, pair[1]);
+    }
     w->level--;
     return is_done && (dict->n == 0 || json_newline(w)) &&
            text_put_str(w->run, w->out, "}");

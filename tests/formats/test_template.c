@@ -169,6 +169,59 @@ Test(template, work_memory_and_depth_are_bounded)
         "more than");
 }
 
+/* Looking at much, over and over, is work although nothing is made of it. */
+Test(template, what_is_only_looked_at_counts_as_work)
+{
+    static const char *const expressions[] = {
+        "s | length",  "s[-1]",       "s.strip('b')",    "s | trim('b')", "s.isalpha()",
+        "s is upper",  "s.split()",   "s.count('b')",    "s.rfind('b')",  "'b' in s",
+        "s == t",      "s < t",       "s.startswith(t)", "blank | int",   "blank.split()",
+        "s|wordcount", "list == two", "list | max",      "list.count(9)", "-1 in list",
+        "list < two"};
+    char source[512];
+
+    for (size_t i = 0; i < sizeof(expressions) / sizeof(expressions[0]); i++) {
+        snprintf(source, sizeof(source),
+                 "{%% set s = 'a' * 999999 %%}{%% set t = 'a' * 999999 %%}"
+                 "{%% set blank = ' ' * 999999 %%}{%% set list = [7] * 99999 %%}"
+                 "{%% set two = [7] * 99999 %%}{%% for i in range(999) %%}"
+                 "{%% set x = %s %%}{%% endfor %%}",
+                 expressions[i]);
+        expect_refusal(source, ERR_UNSUPPORTED, "steps");
+    }
+    expect_refusal("{{ ('a' * 999999).find('a' * 9999 ~ 'b') }}", ERR_UNSUPPORTED,
+                   "steps");
+    /* 2^26 pairs to compare in 26 lists of two */
+    expect_refusal("{% set a = namespace(l=[1]) %}{% set b = namespace(l=[1]) %}"
+                   "{% for i in range(26) %}{% set a.l = [a.l, a.l] %}"
+                   "{% set b.l = [b.l, b.l] %}{% endfor %}{{ a.l == b.l }}",
+                   ERR_UNSUPPORTED, "steps");
+}
+
+Test(template, a_name_is_looked_for_within_the_work_allowed)
+{
+    enum { N = 5000 };
+    char *source = malloc(N * 32 + 200), *at = source;
+
+    for (int i = 0; i < N; i++)
+        at += sprintf(at, "{%% set name%d = 1 %%}", i);
+    strcpy(at, "{% for i in range(30000) %}{{ name0 }}{% endfor %}");
+    expect_stopped(source, "steps");
+}
+
+Test(template, a_key_that_equals_nothing_is_written)
+{
+    json_t *none = json_object();
+    char *text = NULL;
+
+    cr_assert_eq(template_render("{{ {(1e308 * 10 - 1e308 * 10): 1} | tojson }}", none,
+                                 &text, &err),
+                 OK, "%s", err.text);
+    cr_expect_str_eq(text, "{\"NaN\": 1}");
+    free(text);
+    json_decref(none);
+}
+
 /* Every prefix of a real template renders or is refused, with one sentence. */
 Test(template, templates_cut_at_any_length_do_no_harm)
 {
