@@ -1,8 +1,8 @@
 /*
  * replay.c FOLDER - drive a fuzz target without a fuzzer, always the same way
  *
- * Every seed as it is, cut at every length, and with seeded changes of one to four bytes. Each
- * input lies in memory of its own size, so that the sanitizers see one byte too far.
+ * Every seed as it is, cut at every length, and with seeded changes of one to four bytes: 2000, or
+ * fewer where there are many seeds. Each input lies in memory of its own size, so that the sanitizers see one byte too far.
  */
 #include "tests/fixture.h"
 
@@ -13,7 +13,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes);
 
-enum { SEED_MOST = 1 << 20, CUTS_MOST = 4096, CHANGES = 2000 };
+enum { SEED_MOST = 1 << 20, CUTS_MOST = 4096, CHANGES_MOST = 2000, CHANGES_ALL = 12000 };
 
 static void try_copy(const uint8_t *bytes, size_t n)
 {
@@ -27,11 +27,11 @@ static void try_copy(const uint8_t *bytes, size_t n)
     free(copy);
 }
 
-static void try_changes(uint8_t *bytes, size_t n)
+static void try_changes(uint8_t *bytes, size_t n, int n_changes)
 {
     uint64_t state = n;
 
-    for (int i = 0; i < CHANGES && n > 0; i++) {
+    for (int i = 0; i < n_changes && n > 0; i++) {
         uint8_t was[4];
         size_t at[4];
         const size_t count = 1 + fixture_random(&state) % 4;
@@ -47,7 +47,7 @@ static void try_changes(uint8_t *bytes, size_t n)
     }
 }
 
-static void try_seed(const char *path)
+static void try_seed(const char *path, int n_changes)
 {
     static uint8_t bytes[SEED_MOST];
     FILE *f = fopen(path, "rbe");
@@ -62,26 +62,39 @@ static void try_seed(const char *path)
     try_copy(bytes, n);
     for (size_t cut = 0; cut < n && cut < CUTS_MOST; cut++)
         try_copy(bytes, cut);
-    try_changes(bytes, n);
+    try_changes(bytes, n, n_changes);
+}
+
+/* Call fn for every seed; returns how many there are, or -1. */
+static int each_seed(const char *folder, int n_changes, void (*fn)(const char *, int))
+{
+    char path[FIXTURE_PATH];
+    struct dirent *entry;
+    DIR *dir = opendir(folder);
+    int n_seeds = 0;
+
+    if (!dir)
+        return -1;
+    while ((entry = readdir(dir))) {
+        if (entry->d_name[0] == '.')
+            continue;
+        fixture_join(path, folder, entry->d_name);
+        if (fn)
+            fn(path, n_changes);
+        n_seeds++;
+    }
+    closedir(dir);
+    return n_seeds;
 }
 
 int main(int argc, char **argv)
 {
-    char path[FIXTURE_PATH];
-    struct dirent *entry;
-    int n_seeds = 0;
-    DIR *dir = argc == 2 ? opendir(argv[1]) : NULL;
+    const int n_seeds = argc == 2 ? each_seed(argv[1], 0, NULL) : -1;
+    const int share = n_seeds > 0 ? CHANGES_ALL / n_seeds : 0;
 
-    if (!dir)
+    if (n_seeds < 0)
         return 2;
-    while ((entry = readdir(dir))) {
-        if (entry->d_name[0] == '.')
-            continue;
-        fixture_join(path, argv[1], entry->d_name);
-        try_seed(path);
-        n_seeds++;
-    }
-    closedir(dir);
+    each_seed(argv[1], share < CHANGES_MOST ? share : CHANGES_MOST, try_seed);
     printf("%d seeds\n", n_seeds);
     return n_seeds > 0 ? 0 : 1;
 }
