@@ -8,7 +8,6 @@
 #include "quantize/compensate/compensate.h"
 #include "quantize/compensate/feedback_table.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -36,7 +35,7 @@ static void fill(float *h, size_t n, float *w, size_t n_weights)
 
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j <= i; j++)
-            h[i * n + j] = h[j * n + i] = (float)pow(0.9, (double)(i - j));
+            h[i * n + j] = h[j * n + i] = 1.0f / (1.0f + (float)(i - j));
     for (size_t i = 0; i < n_weights; i++)
         w[i] = uniform(&state) + uniform(&state) + uniform(&state);
 }
@@ -79,9 +78,9 @@ static struct rates measure(enum block_type type, size_t n, size_t n_rows)
 static const struct {
     double rows, n, count;
 } e2b[] = {
-    {2048, 1536, 35 * 1.25}, {1536, 2048, 35},        {6144, 1536, 2 * 15},
-    {12288, 1536, 2 * 20},   {1536, 3072, 2 * 15},    {1536, 4096, 3 * 20},
-    {256, 1536, 35},         {1536, 256, 35},         {262144, 1536, 1},
+    {2048, 1536, 35 * 1.25}, {1536, 2048, 35},     {6144, 1536, 2 * 15},
+    {12288, 1536, 2 * 20},   {1536, 3072, 2 * 15}, {1536, 4096, 3 * 20},
+    {256, 1536, 35},         {1536, 256, 35},      {262144, 1536, 1},
 };
 
 static double e2b_gmac(void)
@@ -99,8 +98,8 @@ int main(void)
         enum block_type type;
         size_t n, n_rows;
     } jobs[] = {
-        {TYPE_Q4_0, 512, 256},  {TYPE_Q4_0, 1536, 64}, {TYPE_Q4_K, 1536, 64},
-        {TYPE_Q6_K, 1536, 64},  {TYPE_Q8_0, 1536, 64}, {TYPE_Q4_0, 4096, 32},
+        {TYPE_Q4_0, 512, 256}, {TYPE_Q4_0, 1536, 64}, {TYPE_Q4_K, 1536, 64},
+        {TYPE_Q6_K, 1536, 64}, {TYPE_Q8_0, 1536, 64}, {TYPE_Q4_0, 4096, 32},
         {TYPE_Q4_K, 4096, 32},
     };
 

@@ -20,7 +20,7 @@ static const float targets_5[] = {-14.5f, -15,   -15.5f, -16, -16.5f, -17, -17.5
 static const float targets_8[] = {120, 122, 124, 126, 127, 128, 130, 134};
 
 static inline void choose_symmetric(const struct span *span, const struct geometry *shape,
-                                    const struct lane *u, struct choice *best)
+                                    const vec *u, struct choice *best)
 {
     const float *targets = shape->code_max == 7    ? targets_4
                            : shape->code_max == 15 ? targets_5
@@ -28,30 +28,29 @@ static inline void choose_symmetric(const struct span *span, const struct geomet
     size_t n_targets = shape->code_max == 7    ? sizeof(targets_4) / sizeof(float)
                        : shape->code_max == 15 ? sizeof(targets_5) / sizeof(float)
                                                : sizeof(targets_8) / sizeof(float);
-    struct lane x = extremum(u, span->n), code[MAX_SUB], e[MAX_SUB], loss;
+    const vec x = extremum(u, span->n);
     struct choice candidate = no_choice();
+    struct trial trial = {.n = 0};
 
     *best = no_choice();
     for (size_t i = 0; i < n_targets; i++) {
-        for (size_t r = 0; r < LANES; r++)
-            candidate.scale.v[r] = round_half(x.v[r] / targets[i]);
-        try_choice(span, shape, u, &candidate, best);
+        candidate.scale = round_half(x / targets[i]);
+        add_candidate(span, shape, u, &candidate, &trial, best);
     }
+    judge_trial(span, shape, u, &trial, best);
 
     /* Refit: with y = u U_bb^-1 and z = c U_bb^-1 the best scale for these codes is yz / zz. */
-    struct lane y[MAX_SUB], z[MAX_SUB], yz = {{0}}, zz = {{0}};
-    round_span(span, shape, u, &best->scale, &best->offset, code, e, &loss);
+    vec code[MAX_SUB], y[MAX_SUB], z[MAX_SUB], yz = {0}, zz = {0};
+    round_span(span, shape, u, best->scale, best->offset, code, y);
     through_inverse(span, u, y);
     through_inverse(span, code, z);
     for (size_t k = 0; k < span->n; k++) {
-        for (size_t r = 0; r < LANES; r++)
-            yz.v[r] += y[k].v[r] * z[k].v[r];
-        for (size_t r = 0; r < LANES; r++)
-            zz.v[r] += z[k].v[r] * z[k].v[r];
+        yz += y[k] * z[k];
+        zz += z[k] * z[k];
     }
-    for (size_t r = 0; r < LANES; r++)
-        candidate.scale.v[r] = zz.v[r] > 0 ? round_half(yz.v[r] / zz.v[r]) : 0.0f;
-    try_choice(span, shape, u, &candidate, best);
+    candidate.scale = pick(zz > 0.0f, round_half(yz / zz), (vec){0});
+    add_candidate(span, shape, u, &candidate, &trial, best);
+    judge_trial(span, shape, u, &trial, best);
 }
 
 /* ---- scale and offset ---- */
@@ -59,166 +58,136 @@ static inline void choose_symmetric(const struct span *span, const struct geomet
 /* Weighted least squares for value = scale * code - offset with a_k = 1 / U_kk^2, codes from a
  * scan of inverse scales; offset >= 0 when `clip_offset` (K types hold no other). */
 static inline void search_affine(const struct span *span, const struct geometry *shape,
-                                 const struct lane *u, bool clip_offset,
-                                 struct lane *scale, struct lane *offset)
+                                 const vec *u, bool clip_offset, vec *scale, vec *offset)
 {
     enum { STEPS = 41 };
     const float top = (float)shape->code_max;
-    struct lane low = u[0], high = u[0], best;
+    const vec none = {0};
+    vec low = u[0], high = u[0], best = all(INFINITY), w1 = none, wx = none;
 
     for (size_t k = 1; k < span->n; k++) {
-        for (size_t r = 0; r < LANES; r++)
-            low.v[r] = u[k].v[r] < low.v[r] ? u[k].v[r] : low.v[r];
-        for (size_t r = 0; r < LANES; r++)
-            high.v[r] = u[k].v[r] > high.v[r] ? u[k].v[r] : high.v[r];
+        low = vmin(u[k], low);
+        high = vmax(u[k], high);
     }
-    for (size_t r = 0; r < LANES; r++) {
-        low.v[r] = clip_offset && low.v[r] > 0 ? 0.0f : low.v[r];
-        high.v[r] = high.v[r] < low.v[r] ? low.v[r] : high.v[r];
-        scale->v[r] = 0;
-        offset->v[r] = -low.v[r];
-        best.v[r] = INFINITY;
+    low = clip_offset ? pick(low > 0.0f, none, low) : low;
+    high = vmax(low, high);
+    *scale = none;
+    *offset = -low;
+    for (size_t k = 0; k < span->n; k++) {
+        const float a = span->inv_diag[k] * span->inv_diag[k];
+
+        w1 += a;
+        wx += a * u[k];
     }
+    const vec width = inverse_or_zero(high - low);
+
     for (int step = 0; step < STEPS; step++) {
-        const float levels = top - 1.0f + 0.05f * (float)step;
-        struct lane inverse, s = {{0}}, o = {{0}}, error = {{0}};
-        struct lane w1 = {{0}}, wl = {{0}}, wll = {{0}}, wx = {{0}}, wlx = {{0}};
+        const vec inverse = (top - 1.0f + 0.05f * (float)step) * width;
+        vec wl = none, wll = none, wlx = none, error = none, q[MAX_SUB];
 
-        for (size_t r = 0; r < LANES; r++)
-            inverse.v[r] = levels * inverse_or_zero(high.v[r] - low.v[r]);
         for (size_t k = 0; k < span->n; k++) {
-            float a = span->inv_diag[k] * span->inv_diag[k];
+            const float a = span->inv_diag[k] * span->inv_diag[k];
 
-            for (size_t r = 0; r < LANES; r++) {
-                float x = u[k].v[r];
-                float q = nearest(clampf((x - low.v[r]) * inverse.v[r], 0.0f, top));
-
-                w1.v[r] += a;
-                wl.v[r] += a * q;
-                wll.v[r] += a * q * q;
-                wx.v[r] += a * x;
-                wlx.v[r] += a * q * x;
-            }
+            q[k] = nearest(clamp((u[k] - low) * inverse, 0.0f, top));
+            const vec aq = a * q[k];
+            wl += aq;
+            wll += aq * q[k];
+            wlx += aq * u[k];
         }
-        for (size_t r = 0; r < LANES; r++) {
-            float det = w1.v[r] * wll.v[r] - wl.v[r] * wl.v[r];
-            float ds = det > 0 ? (w1.v[r] * wlx.v[r] - wx.v[r] * wl.v[r]) / det : 0.0f;
-            float base = det > 0 ? (wll.v[r] * wx.v[r] - wl.v[r] * wlx.v[r]) / det : 0.0f;
-            bool through_zero = clip_offset && base > 0;
-
-            ds = through_zero ? (wll.v[r] > 0 ? wlx.v[r] / wll.v[r] : 0.0f) : ds;
-            s.v[r] = ds;
-            o.v[r] = through_zero ? 0.0f : -base;
+        const vec det = w1 * wll - wl * wl;
+        const ivec solvable = det > 0.0f;
+        vec s = pick(solvable, (w1 * wlx - wx * wl) / det, none);
+        const vec base = pick(solvable, (wll * wx - wl * wlx) / det, none);
+        const ivec through_zero = base > 0.0f;
+        vec o = -base;
+        if (clip_offset) {
+            s = pick(through_zero, pick(wll > 0.0f, wlx / wll, none), s);
+            o = pick(through_zero, none, o);
         }
         for (size_t k = 0; k < span->n; k++) {
-            float a = span->inv_diag[k] * span->inv_diag[k];
+            const float a = span->inv_diag[k] * span->inv_diag[k];
+            const vec miss = s * q[k] - o - u[k];
 
-            for (size_t r = 0; r < LANES; r++) {
-                float x = u[k].v[r];
-                float q = nearest(clampf((x - low.v[r]) * inverse.v[r], 0.0f, top));
-                float miss = s.v[r] * q - o.v[r] - x;
-
-                error.v[r] += a * miss * miss;
-            }
+            error += a * miss * miss;
         }
-        for (size_t r = 0; r < LANES; r++) {
-            bool better = s.v[r] > 0 && error.v[r] < best.v[r];
-
-            scale->v[r] = better ? s.v[r] : scale->v[r];
-            offset->v[r] = better ? o.v[r] : offset->v[r];
-            best.v[r] = better ? error.v[r] : best.v[r];
-        }
+        const ivec better = (s > 0.0f) & (error < best);
+        *scale = pick(better, s, *scale);
+        *offset = pick(better, o, *offset);
+        best = pick(better, error, best);
     }
 }
 
 /* Q4_1 and Q5_1: f16 scale and minimum, neighbours of the diagonal optimum, then a joint refit. */
 static inline void choose_affine(const struct span *span, const struct geometry *shape,
-                                 const struct lane *u, struct choice *best)
+                                 const vec *u, struct choice *best)
 {
     struct choice candidate = no_choice();
-    struct lane scale, offset, code[MAX_SUB], e[MAX_SUB], loss;
+    struct trial trial = {.n = 0};
+    vec scale, offset;
 
     search_affine(span, shape, u, false, &scale, &offset);
     *best = no_choice();
     for (int i = -3; i <= 3; i++)
         for (int j = -2; j <= 2; j++) {
             /* Steps of 2 % in scale about the centre of the range, and of a quarter code. */
-            for (size_t r = 0; r < LANES; r++) {
-                float s = scale.v[r] * (1.0f + 0.02f * (float)i);
-                float middle = 0.5f * (float)shape->code_max * (s - scale.v[r]);
+            const vec s = scale * (1.0f + 0.02f * (float)i);
+            const vec middle = 0.5f * (float)shape->code_max * (s - scale);
 
-                candidate.scale.v[r] = round_half(s);
-                candidate.offset.v[r] =
-                    round_half(offset.v[r] + middle + 0.25f * (float)j * scale.v[r]);
-            }
-            try_choice(span, shape, u, &candidate, best);
+            candidate.scale = round_half(s);
+            candidate.offset = round_half(offset + middle + 0.25f * (float)j * scale);
+            add_candidate(span, shape, u, &candidate, &trial, best);
         }
+    judge_trial(span, shape, u, &trial, best);
 
-    struct lane y[MAX_SUB], z[MAX_SUB], t[MAX_SUB], ones[MAX_SUB];
-    struct lane zz = {{0}}, zt = {{0}}, tt = {{0}}, yz = {{0}}, yt = {{0}};
+    vec code[MAX_SUB], y[MAX_SUB], z[MAX_SUB], t[MAX_SUB], ones[MAX_SUB];
+    vec zz = {0}, zt = {0}, tt = {0}, yz = {0}, yt = {0};
     for (size_t k = 0; k < span->n; k++)
-        for (size_t r = 0; r < LANES; r++)
-            ones[k].v[r] = 1.0f;
-    round_span(span, shape, u, &best->scale, &best->offset, code, e, &loss);
+        ones[k] = all(1.0f);
+    round_span(span, shape, u, best->scale, best->offset, code, y);
     through_inverse(span, u, y);
     through_inverse(span, code, z);
     through_inverse(span, ones, t);
-    for (size_t k = 0; k < span->n; k++)
-        for (size_t r = 0; r < LANES; r++) {
-            zz.v[r] += z[k].v[r] * z[k].v[r];
-            zt.v[r] += z[k].v[r] * t[k].v[r];
-            tt.v[r] += t[k].v[r] * t[k].v[r];
-            yz.v[r] += y[k].v[r] * z[k].v[r];
-            yt.v[r] += y[k].v[r] * t[k].v[r];
-        }
-    for (size_t r = 0; r < LANES; r++) {
-        float det = zz.v[r] * tt.v[r] - zt.v[r] * zt.v[r];
-        bool solvable = det > 0;
-
-        candidate.scale.v[r] =
-            solvable ? round_half((yz.v[r] * tt.v[r] - yt.v[r] * zt.v[r]) / det)
-                     : best->scale.v[r];
-        candidate.offset.v[r] =
-            solvable ? round_half((yz.v[r] * zt.v[r] - yt.v[r] * zz.v[r]) / det)
-                     : best->offset.v[r];
+    for (size_t k = 0; k < span->n; k++) {
+        zz += z[k] * z[k];
+        zt += z[k] * t[k];
+        tt += t[k] * t[k];
+        yz += y[k] * z[k];
+        yt += y[k] * t[k];
     }
-    try_choice(span, shape, u, &candidate, best);
+    const vec det = zz * tt - zt * zt;
+    const ivec solvable = det > 0.0f;
+    candidate.scale = pick(solvable, round_half((yz * tt - yt * zt) / det), best->scale);
+    candidate.offset =
+        pick(solvable, round_half((yz * zt - yt * zz) / det), best->offset);
+    add_candidate(span, shape, u, &candidate, &trial, best);
+    judge_trial(span, shape, u, &trial, best);
 }
 
 /* ---- K types: small integers times a super-block's f16 ---- */
 
 /* The f16 multiplier for which small integers up to `top` come nearest to the wished values,
  * weighted by a[g]; `sign` -1 sends the value of largest magnitude to -top. */
-static inline struct lane choose_multiplier(const struct lane *wish, const float *a,
-                                            size_t n, float first, float low, float top,
-                                            float sign)
+static inline vec choose_multiplier(const vec *wish, const float *a, size_t n,
+                                    float first, float low, float top, float sign)
 {
     enum { STEPS = 25 };
-    struct lane x = extremum(wish, n), best, d = {{0}};
+    const vec x = extremum(wish, n);
+    vec best = all(INFINITY), d = {0};
 
-    for (size_t r = 0; r < LANES; r++)
-        best.v[r] = INFINITY;
     for (int step = 0; step < STEPS; step++) {
-        float q = sign * (first + 0.5f * (float)step);
-        struct lane candidate, inverse, error = {{0}};
+        const vec candidate = round_half(x / (sign * (first + 0.5f * (float)step)));
+        const vec inverse = inverse_or_zero(candidate);
+        vec error = {0};
 
-        for (size_t r = 0; r < LANES; r++)
-            candidate.v[r] = round_half(x.v[r] / q);
-        for (size_t r = 0; r < LANES; r++)
-            inverse.v[r] = inverse_or_zero(candidate.v[r]);
-        for (size_t g = 0; g < n; g++)
-            for (size_t r = 0; r < LANES; r++) {
-                float small = nearest(clampf(wish[g].v[r] * inverse.v[r], low, top));
-                float miss = wish[g].v[r] - candidate.v[r] * small;
+        for (size_t g = 0; g < n; g++) {
+            const vec small = nearest(clamp(wish[g] * inverse, low, top));
+            const vec miss = wish[g] - candidate * small;
 
-                error.v[r] += a[g] * miss * miss;
-            }
-        for (size_t r = 0; r < LANES; r++) {
-            bool better = error.v[r] < best.v[r];
-
-            d.v[r] = better ? candidate.v[r] : d.v[r];
-            best.v[r] = better ? error.v[r] : best.v[r];
+            error += a[g] * miss * miss;
         }
+        const ivec better = error < best;
+        d = pick(better, candidate, d);
+        best = pick(better, error, best);
     }
     return d;
 }
@@ -233,48 +202,42 @@ static inline float energy(const struct span *span)
 }
 
 /* The least-squares scale of one sub-block of Q6_K. */
-static inline struct lane search_symmetric(const struct span *span,
-                                           const struct geometry *shape,
-                                           const struct lane *u)
+static inline vec search_symmetric(const struct span *span, const struct geometry *shape,
+                                   const vec *u)
 {
     const float low = (float)shape->code_min, high = (float)shape->code_max;
-    struct lane x = extremum(u, span->n), scale = {{0}}, best;
+    const vec inverse_x = inverse_or_zero(extremum(u, span->n));
+    vec scale = {0}, best = all(-1.0f);
 
-    for (size_t r = 0; r < LANES; r++)
-        best.v[r] = -1.0f;
     for (int step = -9; step <= 9; step++) {
-        struct lane inverse, wxl = {{0}}, wll = {{0}};
+        const vec inverse = (low + 0.25f * (float)step) * inverse_x;
+        vec wxl = {0}, wll = {0};
 
-        for (size_t r = 0; r < LANES; r++)
-            inverse.v[r] = (low + 0.25f * (float)step) * inverse_or_zero(x.v[r]);
         for (size_t k = 0; k < span->n; k++) {
-            float a = span->inv_diag[k] * span->inv_diag[k];
+            const float a = span->inv_diag[k] * span->inv_diag[k];
+            const vec q = nearest(clamp(u[k] * inverse, low, high));
+            const vec aq = a * q;
 
-            for (size_t r = 0; r < LANES; r++) {
-                float q = nearest(clampf(u[k].v[r] * inverse.v[r], low, high));
-
-                wxl.v[r] += a * u[k].v[r] * q;
-                wll.v[r] += a * q * q;
-            }
+            wxl += aq * u[k];
+            wll += aq * q;
         }
-        for (size_t r = 0; r < LANES; r++) {
-            float gain = wll.v[r] > 0 ? wxl.v[r] * wxl.v[r] / wll.v[r] : 0.0f;
-            bool better = gain > best.v[r];
+        const ivec any = wll > 0.0f;
+        const vec gain = pick(any, wxl * wxl / wll, (vec){0});
+        const ivec better = gain > best;
 
-            scale.v[r] = better && wll.v[r] > 0 ? wxl.v[r] / wll.v[r] : scale.v[r];
-            best.v[r] = better ? gain : best.v[r];
-        }
+        scale = pick(better & any, wxl / wll, scale);
+        best = pick(better, gain, best);
     }
     return scale;
 }
 
-/* On entering super-block s with its u: the f16 multipliers. */
-static inline void choose_super(const struct metric *m, size_t first,
-                                const struct lane *u, struct lane *d, struct lane *dmin)
+/* On entering a super-block with its u: the f16 multipliers. */
+static inline void choose_super(const struct metric *m, size_t first, const vec *u,
+                                vec *d, vec *dmin)
 {
     const struct geometry *shape = &m->geometry;
     size_t n_subs = shape->super / shape->sub;
-    struct lane scale[MAX_SUBS], offset[MAX_SUBS];
+    vec scale[MAX_SUBS], offset[MAX_SUBS];
     float a[MAX_SUBS];
 
     for (size_t g = 0; g < n_subs; g++) {
@@ -286,6 +249,7 @@ static inline void choose_super(const struct metric *m, size_t first,
         else
             scale[g] = search_symmetric(&span, shape, u + g * shape->sub);
     }
+    *dmin = (vec){0};
     if (!shape->has_offset) {
         *d = choose_multiplier(scale, a, n_subs, 120.0f, -128.0f, 127.0f, -1.0f);
         return;
@@ -296,35 +260,31 @@ static inline void choose_super(const struct metric *m, size_t first,
 
 /* One sub-block of a K type: the small integers around the diagonal optimum, judged by (4). */
 static inline void choose_small(const struct span *span, const struct geometry *shape,
-                                const struct lane *u, const struct lane *d,
-                                const struct lane *dmin, struct choice *best)
+                                const vec *u, vec d, vec dmin, struct choice *best)
 {
-    struct lane scale, offset = {{0}};
+    const int reach_mn = shape->has_offset ? 2 : 0, reach_sc = shape->has_offset ? 2 : 1;
+    const float low = shape->has_offset ? 0.0f : -128.0f;
+    const float high = shape->has_offset ? 63.0f : 127.0f;
     struct choice candidate = no_choice();
-    int reach_mn = shape->has_offset ? 2 : 0, reach_sc = shape->has_offset ? 2 : 1;
-    float low = shape->has_offset ? 0.0f : -128.0f,
-          high = shape->has_offset ? 63.0f : 127.0f;
+    struct trial trial = {.n = 0};
+    vec scale, offset = {0};
 
     if (shape->has_offset)
         search_affine(span, shape, u, true, &scale, &offset);
     else
         scale = search_symmetric(span, shape, u);
+    const vec near_sc = nearest(clamp(scale * inverse_or_zero(d), low, high));
+    const vec near_mn = nearest(clamp(offset * inverse_or_zero(dmin), 0, 63));
     *best = no_choice();
     for (int i = -reach_sc; i <= reach_sc; i++)
         for (int j = -reach_mn; j <= reach_mn; j++) {
-            for (size_t r = 0; r < LANES; r++) {
-                float near_sc =
-                    nearest(clampf(scale.v[r] * inverse_or_zero(d->v[r]), low, high));
-                float near_mn =
-                    nearest(clampf(offset.v[r] * inverse_or_zero(dmin->v[r]), 0, 63));
-
-                candidate.sc.v[r] = clampf(near_sc + (float)i, low, high);
-                candidate.mn.v[r] = clampf(near_mn + (float)j, 0.0f, 63.0f);
-                candidate.scale.v[r] = d->v[r] * candidate.sc.v[r];
-                candidate.offset.v[r] = dmin->v[r] * candidate.mn.v[r];
-            }
-            try_choice(span, shape, u, &candidate, best);
+            candidate.sc = clamp(near_sc + (float)i, low, high);
+            candidate.mn = clamp(near_mn + (float)j, 0.0f, 63.0f);
+            candidate.scale = d * candidate.sc;
+            candidate.offset = dmin * candidate.mn;
+            add_candidate(span, shape, u, &candidate, &trial, best);
         }
+    judge_trial(span, shape, u, &trial, best);
 }
 
 #endif

@@ -1,8 +1,15 @@
 /*
- * feedback_span.h - the steps on one run of columns: products, rounding, the best candidate
- * (private; included through feedback_body.h)
+ * feedback_span.h - the steps on one run of columns: rounding, the best candidate (private)
  *
- * Equation numbers are those of feedback_body.h.
+ * Included through feedback_body.h by feedback_<isa>.c, after it has defined
+ *
+ *     WIDTH           lanes of a vector: 4, 8 or 16; a tile's 16 rows are 16 / WIDTH parts
+ *     vec, ivec       WIDTH floats, WIDTH int32_t, as GNU vector types
+ *     pick(m, a, b)   a where the mask is all ones, b where it is zero
+ *     vmin, vmax      a < b ? a : b,  a > b ? a : b
+ *
+ * Everything is written in these, a lane a row: the same operations in the same order whatever
+ * WIDTH is. Equation numbers are those of feedback_body.h.
  */
 #ifndef QUANTIZE_COMPENSATE_FEEDBACK_SPAN_H
 #define QUANTIZE_COMPENSATE_FEEDBACK_SPAN_H
@@ -11,37 +18,59 @@
 
 #include <math.h>
 
-enum { MAX_SUB = 32, MAX_SUBS = 16 };
+enum { MAX_SUB = 32, MAX_SUBS = 16, PARTS = LANES / WIDTH };
 
-/* Nearest integer, ties to even, for |x| < 2^22; vectorises on every instruction set. */
-static inline float nearest(float x)
+static inline vec all(float x)
+{
+    return x - (vec){0};
+}
+
+/* Part p of a row of lanes. */
+static inline vec load(const struct lane *lane, size_t p)
+{
+    vec x;
+
+    memcpy(&x, lane->v + p * WIDTH, sizeof(x));
+    return x;
+}
+
+static inline void store(struct lane *lane, size_t p, vec x)
+{
+    memcpy(lane->v + p * WIDTH, &x, sizeof(x));
+}
+
+/* Nearest integer, ties to even, for |x| < 2^22. */
+static inline vec nearest(vec x)
 {
     return (x + 12582912.0f) - 12582912.0f;
 }
 
-static inline float clampf(float x, float low, float high)
+static inline vec clamp(vec x, float low, float high)
 {
-    x = x < low ? low : x;
-    return x > high ? high : x;
+    return vmin(all(high), vmax(all(low), x));
+}
+
+static inline vec magnitude(vec x)
+{
+    return (vec)((ivec)x & 0x7fffffff);
 }
 
 /* x as an f16 would hold it (nearest even, at most 65504), without leaving f32. */
-static inline float round_half(float x)
+static inline vec round_half(vec x)
 {
-    float size = fabsf(x);
-    uint32_t bits;
-    float normal, small = ((size * 0x1p24f + 8388608.0f) - 8388608.0f) * 0x1p-24f;
+    vec size = magnitude(x);
+    ivec bits = (ivec)size;
+    vec small = ((size * 0x1p24f + 8388608.0f) - 8388608.0f) * 0x1p-24f;
 
-    memcpy(&bits, &size, sizeof(bits));
-    bits = (bits + 0x0fffu + ((bits >> 13) & 1u)) & ~0x1fffu;
-    memcpy(&normal, &bits, sizeof(normal));
-    normal = size < 0x1p-14f ? small : normal;
-    return copysignf(normal > 65504.0f ? 65504.0f : normal, x);
+    bits = (bits + 0x0fff + ((bits >> 13) & 1)) & ~0x1fff;
+    vec normal = pick(size < 0x1p-14f, small, (vec)bits);
+    normal = vmin(all(65504.0f), normal);
+    return (vec)((ivec)normal | ((ivec)x & INT32_MIN));
 }
 
-static inline float inverse_or_zero(float x)
+static inline vec inverse_or_zero(vec x)
 {
-    return fabsf(x) < 0x1p-24f ? 0.0f : 1.0f / x;
+    return pick(magnitude(x) < 0x1p-24f, (vec){0}, 1.0f / x);
 }
 
 /* A run of positions and how its columns act on each other. */
@@ -56,123 +85,128 @@ static inline struct span span_at(const struct metric *m, size_t first, size_t n
     return (struct span){m->l + first * m->n + first, m->inv_diag + first, m->n, n};
 }
 
-/* out[k] = base[first + k] - sum over j in [from, to) of matrix[first + k][j] * x[j]     (3) */
-static inline void subtract_products(const float *matrix, size_t n, size_t first,
-                                     size_t count, const struct lane *base,
-                                     const struct lane *x, size_t from, size_t to,
-                                     struct lane *out)
-{
-    for (size_t k = 0; k < count; k += 4) {
-        const float *row = matrix + (first + k) * n;
-        struct lane a = base[k], b = base[k + 1], c = base[k + 2], d = base[k + 3];
-
-        for (size_t j = from; j < to; j++) {
-            float p = row[j], q = row[n + j], s = row[2 * n + j], t = row[3 * n + j];
-
-            for (size_t r = 0; r < LANES; r++)
-                a.v[r] -= p * x[j].v[r];
-            for (size_t r = 0; r < LANES; r++)
-                b.v[r] -= q * x[j].v[r];
-            for (size_t r = 0; r < LANES; r++)
-                c.v[r] -= s * x[j].v[r];
-            for (size_t r = 0; r < LANES; r++)
-                d.v[r] -= t * x[j].v[r];
-        }
-        out[k] = a;
-        out[k + 1] = b;
-        out[k + 2] = c;
-        out[k + 3] = d;
-    }
-}
-
 /* Round one span column after column with this scale and offset; errors, codes and the span's
- * contribution to the loss.                                                               (4) */
-static inline void round_span(const struct span *span, const struct geometry *shape,
-                              const struct lane *u, const struct lane *scale,
-                              const struct lane *offset, struct lane *code,
-                              struct lane *e, struct lane *loss)
+ * contribution to the loss. Every error goes into the columns behind it at once: for each column
+ * the order of subtractions is that of (4).                                               (4) */
+static inline vec round_span(const struct span *span, const struct geometry *shape,
+                             const vec *u, vec scale, vec offset, vec *code, vec *e)
 {
     const float low = (float)shape->code_min, high = (float)shape->code_max;
-    struct lane inverse, sum = {{0}};
+    const vec inverse = inverse_or_zero(scale);
+    vec sum = {0};
 
-    for (size_t r = 0; r < LANES; r++)
-        inverse.v[r] = inverse_or_zero(scale->v[r]);
+    memcpy(e, u, span->n * sizeof(*e));
     for (size_t k = 0; k < span->n; k++) {
-        const float *row = span->l + k * span->stride;
-        struct lane v = u[k];
+        const vec t = e[k] + offset;
 
-        for (size_t j = 0; j < k; j++)
-            for (size_t r = 0; r < LANES; r++)
-                v.v[r] -= row[j] * e[j].v[r];
-        for (size_t r = 0; r < LANES; r++) {
-            float t = v.v[r] + offset->v[r];
-            float q = nearest(clampf(t * inverse.v[r], low, high));
-            float miss = (t - scale->v[r] * q) * span->inv_diag[k];
-
-            code[k].v[r] = q;
-            e[k].v[r] = miss;
-            sum.v[r] += miss * miss;
-        }
+        code[k] = nearest(clamp(t * inverse, low, high));
+        const vec miss = (t - scale * code[k]) * span->inv_diag[k];
+        e[k] = miss;
+        sum += miss * miss;
+        for (size_t j = k + 1; j < span->n; j++)
+            e[j] -= span->l[j * span->stride + k] * miss;
     }
-    *loss = sum;
+    return sum;
 }
 
 /* The recursion of (4) without rounding: y = x U_bb^-1. */
-static inline void through_inverse(const struct span *span, const struct lane *x,
-                                   struct lane *y)
+static inline void through_inverse(const struct span *span, const vec *x, vec *y)
 {
+    memcpy(y, x, span->n * sizeof(*y));
     for (size_t k = 0; k < span->n; k++) {
-        const float *row = span->l + k * span->stride;
-        struct lane v = x[k];
-
-        for (size_t j = 0; j < k; j++)
-            for (size_t r = 0; r < LANES; r++)
-                v.v[r] -= row[j] * y[j].v[r];
-        for (size_t r = 0; r < LANES; r++)
-            y[k].v[r] = v.v[r] * span->inv_diag[k];
+        y[k] *= span->inv_diag[k];
+        for (size_t j = k + 1; j < span->n; j++)
+            y[j] -= span->l[j * span->stride + k] * y[k];
     }
 }
 
-/* The best so far of one span: scale, offset (and the small integers behind them). */
+/* A scale and an offset for one span, the small integers behind them, and what they cost. */
 struct choice {
-    struct lane scale, offset, sc, mn, loss;
+    vec scale, offset, sc, mn, loss;
 };
-
-static inline void try_choice(const struct span *span, const struct geometry *shape,
-                              const struct lane *u, const struct choice *candidate,
-                              struct choice *best)
-{
-    struct lane code[MAX_SUB], e[MAX_SUB], loss;
-
-    round_span(span, shape, u, &candidate->scale, &candidate->offset, code, e, &loss);
-    for (size_t r = 0; r < LANES; r++) {
-        bool better = loss.v[r] < best->loss.v[r];
-
-        best->scale.v[r] = better ? candidate->scale.v[r] : best->scale.v[r];
-        best->offset.v[r] = better ? candidate->offset.v[r] : best->offset.v[r];
-        best->sc.v[r] = better ? candidate->sc.v[r] : best->sc.v[r];
-        best->mn.v[r] = better ? candidate->mn.v[r] : best->mn.v[r];
-        best->loss.v[r] = better ? loss.v[r] : best->loss.v[r];
-    }
-}
 
 static inline struct choice no_choice(void)
 {
-    struct choice none = {{{0}}, {{0}}, {{0}}, {{0}}, {{0}}};
+    return (struct choice){.loss = all(INFINITY)};
+}
 
-    for (size_t r = 0; r < LANES; r++)
-        none.loss.v[r] = INFINITY;
-    return none;
+/* Candidates are rounded this many at a time: each waits for its own sums, and together they keep
+ * the arithmetic busy. */
+enum { BATCH = 4 };
+
+/* Candidates gathered until a batch is full. */
+struct trial {
+    struct choice candidates[BATCH];
+    size_t n;
+};
+
+/* The loss of each of a batch's candidates, by (4). */
+static inline void judge_batch(const struct span *span, const struct geometry *shape,
+                               const vec *u, struct choice candidates[BATCH])
+{
+    const float low = (float)shape->code_min, high = (float)shape->code_max;
+    vec e[MAX_SUB][BATCH], inverse[BATCH], sum[BATCH] = {{0}};
+
+    for (size_t i = 0; i < BATCH; i++)
+        inverse[i] = inverse_or_zero(candidates[i].scale);
+    for (size_t k = 0; k < span->n; k++) {
+        const float *row = span->l + k * span->stride;
+        vec v[BATCH] = {u[k], u[k], u[k], u[k]};
+
+        for (size_t j = 0; j < k; j++)
+            for (size_t i = 0; i < BATCH; i++)
+                v[i] -= row[j] * e[j][i];
+        for (size_t i = 0; i < BATCH; i++) {
+            const vec t = v[i] + candidates[i].offset;
+            const vec q = nearest(clamp(t * inverse[i], low, high));
+            const vec miss = (t - candidates[i].scale * q) * span->inv_diag[k];
+
+            e[k][i] = miss;
+            sum[i] += miss * miss;
+        }
+    }
+    for (size_t i = 0; i < BATCH; i++)
+        candidates[i].loss = sum[i];
+}
+
+/* Judge what is gathered; the first of equals wins. */
+static inline void judge_trial(const struct span *span, const struct geometry *shape,
+                               const vec *u, struct trial *trial, struct choice *best)
+{
+    if (trial->n == 0)
+        return;
+    for (size_t i = trial->n; i < BATCH; i++)
+        trial->candidates[i] = trial->candidates[0];
+    judge_batch(span, shape, u, trial->candidates);
+    for (size_t i = 0; i < trial->n; i++) {
+        const struct choice *c = &trial->candidates[i];
+        const ivec better = c->loss < best->loss;
+
+        best->scale = pick(better, c->scale, best->scale);
+        best->offset = pick(better, c->offset, best->offset);
+        best->sc = pick(better, c->sc, best->sc);
+        best->mn = pick(better, c->mn, best->mn);
+        best->loss = pick(better, c->loss, best->loss);
+    }
+    trial->n = 0;
+}
+
+static inline void add_candidate(const struct span *span, const struct geometry *shape,
+                                 const vec *u, const struct choice *candidate,
+                                 struct trial *trial, struct choice *best)
+{
+    trial->candidates[trial->n++] = *candidate;
+    if (trial->n == BATCH)
+        judge_trial(span, shape, u, trial, best);
 }
 
 /* The element of largest magnitude, first wins. */
-static inline struct lane extremum(const struct lane *u, size_t n)
+static inline vec extremum(const vec *u, size_t n)
 {
-    struct lane x = u[0];
+    vec x = u[0];
 
     for (size_t k = 1; k < n; k++)
-        for (size_t r = 0; r < LANES; r++)
-            x.v[r] = fabsf(u[k].v[r]) > fabsf(x.v[r]) ? u[k].v[r] : x.v[r];
+        x = pick(magnitude(u[k]) > magnitude(x), u[k], x);
     return x;
 }
 
