@@ -79,6 +79,27 @@ static enum status check_shape(struct source *src, const struct source_tensor *t
                 shape_text(&src->arena, want, n_want), keys_text(&src->arena, rule));
 }
 
+/* Some tools store experts the other way round. Where one of the two tensors of a layer is square,
+ * its own shape would not tell. */
+static enum status turn_experts(struct source *src, const struct source_tensor **t,
+                                const struct gemma_tensor *rule, int layer,
+                                struct error *err)
+{
+    const uint64_t n_embd = src->config.n_embd, n_ff = src->config.n_ff_expert;
+    uint64_t want[GEMMA_MAX_DIMS] = {0};
+
+    if (expected_shape(&src->config, rule, layer, want) != 3 || want[0] == 0 ||
+        !source_is_turned(*t, want))
+        return OK;
+    if (n_embd == n_ff || n_embd == 2 * n_ff)
+        return fail(err, ERR_SHAPE,
+                    "%s: %s is transposed, and hidden_size %" PRIu64
+                    " hides whether the others are",
+                    src->path, (*t)->found, n_embd);
+    *t = source_turned(&src->arena, *t);
+    return *t ? OK : fail(err, ERR_NOMEM, "no memory for transposed experts");
+}
+
 /* ---- entries ---- */
 
 static bool ends_with(const char *text, const char *end)
@@ -241,7 +262,9 @@ static enum status collect_one(struct source *src, const struct source_options *
     bool is_used = true;
     if (!is_live && !shares && rule->when != WHEN_OWN_V)
         return refuse_unknown(src, t, rule, err);
-    st = check_shape(src, t, rule, layer, err);
+    st = turn_experts(src, &t, rule, layer, err);
+    if (st == OK)
+        st = check_shape(src, t, rule, layer, err);
     if (st != OK)
         return st;
     if (rule->when == WHEN_UNTIED)

@@ -121,6 +121,57 @@ static enum status refuse_key(const struct adapter *ad, const char *key, const c
                 why);
 }
 
+/* PEFT's rule: ^(.*\.)?(KEY)$ matches the module's path; Python's \d is a digit. The caller frees
+ * what is compiled. */
+static bool compile_pattern(const char *key, regex_t *regex)
+{
+    char expression[1024];
+    size_t n = (size_t)snprintf(expression, sizeof(expression), "^(.*\\.)?(");
+
+    for (; *key && n < sizeof(expression) - 16; key++) {
+        if (key[0] == '\\' && key[1] == 'd') {
+            n += (size_t)snprintf(expression + n, sizeof(expression) - n, "[0-9]");
+            key++;
+        } else {
+            expression[n++] = *key;
+        }
+    }
+    snprintf(expression + n, sizeof(expression) - n, ")$");
+    return !*key && regcomp(regex, expression, REG_EXTENDED | REG_NOSUB) == 0;
+}
+
+/* A number, and in patterns only numbers under expressions that are some: a default in place of
+ * what cannot be read would be another adapter. */
+static enum status check_numbers(const struct adapter *ad, struct error *err)
+{
+    static const char *const numbers[] = {"r", "lora_alpha", "alpha"};
+    static const char *const patterns[] = {"rank_pattern", "alpha_pattern"};
+    const char *key;
+    json_t *value;
+
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        value = json_object_get(ad->config, numbers[i]);
+        if (value && !json_is_null(value) && !json_is_number(value))
+            return refuse_key(ad, numbers[i], "a number expected", err);
+    }
+    for (size_t i = 0; i < sizeof(patterns) / sizeof(patterns[0]); i++) {
+        json_t *entries = json_object_get(ad->config, patterns[i]);
+
+        if (entries && !json_is_null(entries) && !json_is_object(entries))
+            return refuse_key(ad, patterns[i], "an object expected", err);
+        json_object_foreach(entries, key, value)
+        {
+            regex_t regex;
+
+            if (!json_is_number(value) || !compile_pattern(key, &regex))
+                return refuse_key(ad, patterns[i],
+                                  "expressions with a number each expected", err);
+            regfree(&regex);
+        }
+    }
+    return OK;
+}
+
 static enum status check_keys(const struct adapter *ad, struct error *err)
 {
     const json_t *init = json_object_get(ad->config, "init_lora_weights");
@@ -187,7 +238,8 @@ enum status adapter_read_config(struct adapter *ad, struct error *err)
     for (size_t i = 0; type && i < sizeof(kinds) / sizeof(kinds[0]); i++)
         if (strcmp(type, kinds[i].type) == 0) {
             ad->kind = kinds[i].kind;
-            return check_keys(ad, err);
+            st = check_keys(ad, err);
+            return st == OK ? check_numbers(ad, err) : st;
         }
     return fail(err, ERR_UNSUPPORTED,
                 "%s/adapter_config.json: peft_type %s cannot be merged into "
@@ -195,26 +247,13 @@ enum status adapter_read_config(struct adapter *ad, struct error *err)
                 ad->folder, type ? type : "is missing, which");
 }
 
-/* PEFT's rule: ^(.*\.)?(KEY)$ matches the module's path; Python's \d is a digit. */
 static bool pattern_matches(const char *key, const char *path)
 {
-    char expression[1024];
-    size_t n = (size_t)snprintf(expression, sizeof(expression), "^(.*\\.)?(");
     regex_t regex;
-    bool matches;
 
-    for (; *key && n < sizeof(expression) - 16; key++) {
-        if (key[0] == '\\' && key[1] == 'd') {
-            n += (size_t)snprintf(expression + n, sizeof(expression) - n, "[0-9]");
-            key++;
-        } else {
-            expression[n++] = *key;
-        }
-    }
-    snprintf(expression + n, sizeof(expression) - n, ")$");
-    if (*key || regcomp(&regex, expression, REG_EXTENDED | REG_NOSUB) != 0)
+    if (!compile_pattern(key, &regex))
         return false;
-    matches = regexec(&regex, path, 0, NULL, 0) == 0;
+    const bool matches = regexec(&regex, path, 0, NULL, 0) == 0;
     regfree(&regex);
     return matches;
 }

@@ -114,6 +114,9 @@ MUST_CHECK enum status modules_claim(struct checkpoint *cp, struct error *err);
 const struct file *modules_file(const struct checkpoint *cp, size_t i);
 void modules_close(struct checkpoint *cp);
 
+/* True for numbers as a file holds them, in one piece: nobody has wrapped them. */
+bool plain_in_file(const struct source_tensor *t);
+
 /* Fill t so that its rows are those of one stored tensor of a float type. */
 MUST_CHECK enum status plain_source(struct checkpoint *cp, struct source_tensor *t,
                                     const struct raw_tensor *raw, struct error *err);

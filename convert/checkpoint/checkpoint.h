@@ -86,6 +86,13 @@ MUST_CHECK enum status source_equal(const struct source_tensor *a,
                                     const struct source_tensor *b, bool skim, bool *same,
                                     struct error *err);
 
+/* True when plain experts {E, in, out} stand where dims says {E, out, in}, and the shape tells. */
+bool source_is_turned(const struct source_tensor *t, const uint64_t dims[3]);
+
+/* Those, read as {E, out, in}; NULL when memory is out. */
+const struct source_tensor *source_turned(struct arena *arena,
+                                          const struct source_tensor *t);
+
 struct checkpoint;
 
 /* Open a folder, or one weights file beside its config.json. Merges nothing yet and reads headers

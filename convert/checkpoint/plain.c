@@ -32,6 +32,11 @@ static void plain_decode(const struct source_tensor *t, const struct fetched *in
 static const struct provider plain = {
     .fetch_bytes = plain_bytes, .fetch = plain_fetch, .decode = plain_decode};
 
+bool plain_in_file(const struct source_tensor *t)
+{
+    return t->provider == &plain && !((const struct raw_tensor *)t->self)->archive;
+}
+
 /* The smallest type of a file that holds every value of a dtype exactly. F64 is rounded to F32: a
  * GGUF could hold it, but no engine reads F64 weights. */
 static enum block_type exact_type(enum dtype dtype)
