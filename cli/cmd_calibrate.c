@@ -33,16 +33,16 @@ static enum status calibrate(const struct wanted *wanted, const struct model *mo
     const struct calibrate_cut cut = {.n_ctx = (uint32_t)wanted->n_ctx,
                                       .tokens = wanted->tokens,
                                       .held_every = (unsigned)wanted->held_every};
-    struct calibrate_document documents[TEXTS_MAX] = {0};
+    struct documents documents;
     struct calibrate_text text = {0};
-    enum status st = documents_read(&wanted->texts, documents, err);
+    enum status st = documents_read(&wanted->texts, &documents, err);
 
     if (st == OK)
-        st = calibrate_text_make(model, documents, wanted->texts.n, &cut, &text, err);
+        st = calibrate_text_make(model, documents.at, documents.n, &cut, &text, err);
     if (st == OK)
         st = calibrate_run(model, &text, &options, progress, report, err);
     calibrate_text_free(&text);
-    documents_free(documents, wanted->texts.n);
+    documents_free(&documents);
     return st;
 }
 
@@ -79,7 +79,9 @@ int cmd_calibrate(int argc, char **argv)
     struct wanted wanted = {.n_ctx = 512, .held_every = 8};
     const struct option options[] = {
         {"text", 0, OPTION_TEXTS, &wanted.texts, "FILE",
-         "text to run, or .jsonl of conversations; may be given several times", 0, 0},
+         "text to run, or .jsonl of conversations; may be given several times (a mixture "
+         "of prose, code, languages and chat that carat brings along, or 'default')",
+         0, 0},
         {"output", 'o', OPTION_TEXT, &wanted.out, "STATS", "importance matrix to write",
          0, 0},
         {"hessian", 0, OPTION_TEXT, &wanted.hessian, "MOMENTS",
@@ -102,10 +104,11 @@ int cmd_calibrate(int argc, char **argv)
     };
     const struct verb verb = {
         .name = "calibrate",
-        .operands = "MODEL --text FILE -o STATS",
+        .operands = "MODEL -o STATS",
         .summary = "Run texts through a model and write what its inputs look like.",
-        .examples =
-            "carat calibrate ./gemma-4-E2B --text mixed.txt -o e2b.imatrix.gguf\n",
+        .examples = "carat calibrate ./gemma-4-E2B -o e2b.imatrix.gguf\n"
+                    "carat calibrate ./gemma-4-E2B --text default --text mine.txt -o "
+                    "mine.imatrix.gguf\n",
         .options = options,
         .min_operands = 1,
         .max_operands = 1,
@@ -121,7 +124,7 @@ int cmd_calibrate(int argc, char **argv)
     if (!args_parse(&verb, argc, argv, &args, &code))
         return code;
     if (wanted.texts.n == 0)
-        return args_refuse(&verb, "--text is needed");
+        wanted.texts = (struct texts){.at = {"default"}, .n = 1};
     if (!wanted.out)
         return args_refuse(&verb, "-o is needed");
     ui_begin(&ui, &verb, &args);

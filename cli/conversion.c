@@ -25,8 +25,7 @@ void conversion_rows(struct conversion *c, struct option rows[CONVERSION_OPTIONS
          "second moments, from carat calibrate --hessian"},
         {"text", 0, OPTION_TEXTS, &c->texts, "FILE",
          "gather statistics from this text, or .jsonl of conversations, first; may be "
-         "given "
-         "several times"},
+         "given several times; 'default': a mixture that carat brings along"},
         {"tokens", 0, OPTION_SIZE, &c->tokens, "N", "of these texts at most (128K)"},
         {"method", 0, OPTION_CHOICE, &c->method, "plain|search|compensate",
          "rounding: llama.cpp's to the bit (the default), better scales, or error "
@@ -76,7 +75,7 @@ enum status conversion_options(struct conversion *c, struct convert_options *out
     for (size_t i = 0; st == OK && i < c->loras.n; i++)
         st = read_lora(c, c->loras.at[i], &c->adapters[i], err);
     if (st == OK)
-        st = documents_read(&c->texts, c->documents, err);
+        st = documents_read(&c->texts, &c->documents, err);
     *out = (struct convert_options){
         .source = {.loras = c->adapters,
                    .n_loras = c->loras.n,
@@ -90,8 +89,8 @@ enum status conversion_options(struct conversion *c, struct convert_options *out
         .ple_inline = c->ple == 1,
         .imatrix = c->imatrix,
         .moments = c->moments,
-        .documents = c->documents,
-        .n_documents = c->texts.n,
+        .documents = c->documents.at,
+        .n_documents = c->documents.n,
         .tokens = c->tokens,
         .method = (enum method)c->method,
         .force = c->force,
@@ -103,6 +102,6 @@ enum status conversion_options(struct conversion *c, struct convert_options *out
 
 void conversion_free(struct conversion *c)
 {
-    documents_free(c->documents, c->texts.n);
+    documents_free(&c->documents);
     arena_free(&c->arena);
 }

@@ -16,7 +16,7 @@ struct conversion {
     uint64_t max_memory, tokens;
     bool force, resume, keep_dead;
     struct convert_lora adapters[TEXTS_MAX];
-    struct calibrate_document documents[TEXTS_MAX];
+    struct documents documents;
     struct arena arena;
 };
 

@@ -75,6 +75,12 @@ struct calibrate_document {
     size_t n;
 };
 
+/* The documents when nobody names any: data/calibration, one a domain, carried in the program as
+ * "carat:prose.txt" and so on, about 147,000 tokens of Gemma 4. Nothing of it is text that models
+ * are commonly evaluated on. Bytes are constants, with a NUL behind them. */
+enum { N_CALIBRATE_DEFAULTS = 5 };
+void calibrate_default_documents(struct calibrate_document out[N_CALIBRATE_DEFAULTS]);
+
 struct calibrate_cut {
     uint32_t n_ctx;      /* tokens a chunk; 0: 512 */
     uint64_t tokens;     /* at most; 0: 131072 */
