@@ -54,6 +54,8 @@ static enum status print_text(const struct plan *plan, struct error *err)
         return fail(err, ERR_NOMEM, "no memory for the table");
     for (size_t i = 0; i < plan->n_notes; i++)
         printf("note: %s\n", plan->notes[i]);
+    if (plan->verdict)
+        printf("target: %s\n", plan->verdict);
     printf("source: %" PRIu64 " bytes\n", plan->source_bytes);
     for (size_t i = 0; i < plan->n_files; i++)
         printf("output: %s %" PRIu64 " bytes\n", plan->paths[i], plan->file_bytes[i]);
@@ -122,8 +124,10 @@ int cmd_plan(int argc, char **argv)
         .summary =
             "What convert would do with the same options, tensor by tensor, with exact "
             "byte counts. Writes nothing.",
-        .examples = "  carat plan gemma-4-E2B-it --type Q4_0\n"
-                    "  carat plan gemma-4-E2B-it --type Q4_K_M --recipe-out types.txt\n",
+        .examples =
+            "  carat plan gemma-4-E2B-it --type Q4_0\n"
+            "  carat plan gemma-4-E2B-it --type Q4_K_M --recipe-out types.txt\n"
+            "  carat plan gemma-4-E2B-it --target-size 2.5G --sensitivity e2b.sens\n",
         .options = options,
         .min_operands = 1,
         .max_operands = 1,

@@ -10,17 +10,18 @@
 
 /* What the user wrote, and the strings made of it. */
 struct conversion {
-    const char *out, *type, *recipe, *ple_type, *imatrix, *moments, *chat_template;
+    const char *out, *type, *recipe, *ple_type, *imatrix, *moments, *chat_template,
+        *sensitivity;
     struct texts loras, metadata, texts;
     int ple, method; /* positions in "split|inline" and "plain|search|compensate" */
-    uint64_t max_memory, tokens;
+    uint64_t max_memory, tokens, target_size, ple_size;
     bool force, resume, keep_dead;
     struct convert_lora adapters[TEXTS_MAX];
     struct documents documents;
     struct arena arena;
 };
 
-enum { CONVERSION_OPTIONS = 17 };
+enum { CONVERSION_OPTIONS = 20 };
 
 /* Fill rows whose values lie in `c`; the caller may add its own behind and ends the table. */
 void conversion_rows(struct conversion *c, struct option rows[CONVERSION_OPTIONS]);

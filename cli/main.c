@@ -38,6 +38,8 @@ static const struct command {
      "is this file the quantization of that source?"},
     {"calibrate", cmd_calibrate, "MODEL --text FILE -o STATS",
      "what the inputs of its weights look like"},
+    {"sensitivity", cmd_sensitivity, "MODEL --text FILE -o FILE",
+     "what each tensor costs in each type"},
     {"bench", cmd_bench, "MODEL",
      "tokens a second and the share of this machine's limits"},
     {"help", help, "[VERB]", "examples and options of a verb"},

@@ -59,6 +59,7 @@ static enum status show_plan(struct shown_plan *shown, struct error *err)
                           .layout = work->src->layout,
                           .notes = work->src->notes,
                           .n_notes = work->src->n_notes,
+                          .verdict = work->verdict,
                           .paths = paths,
                           .file_bytes = bytes,
                           .n_files = work->n_files,

@@ -45,10 +45,15 @@ struct convert_options {
     const char *type;   /* mix name; NULL: the default */
     const char *recipe; /* file, or NULL */
     const char
-        *ple_type;       /* type name for the per-layer table, or NULL: the mix decides */
-    bool ple_inline;     /* one file instead of two */
-    const char *imatrix; /* file, or NULL */
-    const char *moments; /* file of second moments, for METHOD_COMPENSATE; or NULL */
+        *ple_type;   /* type name for the per-layer table, or NULL: the mix decides */
+    bool ple_inline; /* one file instead of two */
+    /* Bytes that all files together may take, 0: as the types come; and how many of them the
+     * per-layer table may take, 0: both compete. Types are then chosen by the file of
+     * sensitivity: convert/target.h. */
+    uint64_t target_size, ple_size;
+    const char *sensitivity; /* file, or NULL */
+    const char *imatrix;     /* file, or NULL */
+    const char *moments;     /* file of second moments, for METHOD_COMPENSATE; or NULL */
     /* Texts to gather statistics from, in the place of a file: second moments for
      * METHOD_COMPENSATE, an importance matrix for the others. */
     const struct calibrate_document *documents;
@@ -59,6 +64,9 @@ struct convert_options {
     bool force, resume;
     uint64_t max_memory; /* bytes; 0: 1 GiB */
 };
+
+/* What a recipe may give another type: matrices, but not norms and the router. */
+bool convert_is_free(const char *name, int n_dims);
 
 /* What convert would do with one output tensor. */
 struct plan_entry {
@@ -80,6 +88,7 @@ struct plan {
     const char *layout;       /* the layout recognised: "gemma4 E2B, 3 shards, BF16" */
     const char *const *notes; /* sentences: ignored tensors, untied head, ... */
     size_t n_notes;
+    const char *verdict; /* what came of a target size, a sentence; NULL without one */
     const char *const *paths; /* output files */
     const uint64_t *file_bytes;
     size_t n_files;

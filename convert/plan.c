@@ -1,7 +1,7 @@
 /*
  * plan.c - items, files and offsets: everything a dry run shows
  */
-#include "convert/plan.h"
+#include "convert/target.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,8 +9,6 @@
 
 const char work_ple_table[] = "per_layer_token_embd.weight";
 static const char default_type[] = "Q4_K_M";
-
-enum { PLE_ALIGNMENT = 4096, ALIGNMENT = 32 };
 
 /* ---- items ---- */
 
@@ -131,6 +129,42 @@ static const char *method_name(enum method method)
     return names[method];
 }
 
+/* The recipe in force: the user's file, or, for types chosen for a size, the one a plan writes. */
+static enum status record_recipe(struct work *work, const struct convert_options *options,
+                                 struct gguf_meta *meta, struct error *err)
+{
+    static const char key[] = "carat.recipe_sha256";
+    struct recipe_entry *entries =
+        arena_array(&work->arena, work->n_items + 1, sizeof(*entries));
+    const char *text = NULL;
+    uint8_t digest[32];
+    char hex[65];
+    enum status st = OK;
+
+    for (size_t i = 0; entries && i < work->n_items; i++)
+        entries[i] = (struct recipe_entry){work->items[i].e->name, work->items[i].type};
+    if (entries)
+        text = recipe_text(&work->arena, &work->origin, entries, work->n_items);
+    if (!text)
+        return fail(err, ERR_NOMEM, "no memory for the recipe");
+    if (options->target_size)
+        sha256_bytes(text, strlen(text), digest);
+    else if (options->recipe)
+        st = sha256_file(options->recipe, digest, err);
+    else
+        return OK;
+    if (st != OK)
+        return st;
+    sha256_hex(digest, hex);
+    st = gguf_set_str(meta, key, hex, 64, err);
+    if (st == OK && work->origin.target_size)
+        st = gguf_set_u64(meta, "carat.target_size", work->origin.target_size, err);
+    if (st == OK && work->origin.sensitivity[0])
+        st = gguf_set_str(meta, "carat.sensitivity_sha256", work->origin.sensitivity, 64,
+                          err);
+    return st;
+}
+
 /* How the file was made, so that a third person gets the same bytes. */
 static enum status record_choices(struct work *work,
                                   const struct convert_options *options,
@@ -140,8 +174,7 @@ static enum status record_choices(struct work *work,
     char hex[65];
     const struct {
         const char *key, *path;
-    } files[] = {{"carat.recipe_sha256", options->recipe},
-                 {"carat.imatrix_sha256", options->imatrix},
+    } files[] = {{"carat.imatrix_sha256", options->imatrix},
                  {"carat.moments_sha256", options->moments}};
     const char *type = mix_name(work->mix), *method = method_name(work->method);
     enum status st =
@@ -151,6 +184,8 @@ static enum status record_choices(struct work *work,
         st = gguf_set_str(meta, "carat.type", type, strlen(type), err);
     if (st == OK)
         st = gguf_set_str(meta, "carat.method", method, strlen(method), err);
+    if (st == OK)
+        st = record_recipe(work, options, meta, err);
     for (size_t i = 0; st == OK && i < sizeof(files) / sizeof(files[0]); i++) {
         if (!files[i].path)
             continue;
@@ -242,8 +277,8 @@ static enum status lay_out(struct work *work, int file, struct error *err)
             .name = item->e->name, .type = item->type, .n_dims = item->e->n_dims};
         memcpy(tensors[n++].ne, item->e->ne, sizeof(item->e->ne));
     }
-    st = gguf_layout(f->meta, tensors, n, file ? PLE_ALIGNMENT : ALIGNMENT, &f->header,
-                     &f->n_header, &f->n_bytes, err);
+    st = gguf_layout(f->meta, tensors, n, file ? PLE_ALIGNMENT : FILE_ALIGNMENT,
+                     &f->header, &f->n_header, &f->n_bytes, err);
     for (size_t i = 0, t = 0; st == OK && i < work->n_items; i++) {
         struct work_item *item = &work->items[i];
 
@@ -281,6 +316,52 @@ static bool has_ple(const struct source *src)
     return false;
 }
 
+static void drop_files(struct work *work)
+{
+    for (size_t i = 0; i < MAX_FILES; i++) {
+        free(work->files[i].path);
+        free(work->files[i].header);
+        gguf_meta_free(work->files[i].meta);
+        work->files[i] = (struct work_file){0};
+    }
+    work->n_items = 0;
+}
+
+/* Items and files for the types. */
+static enum status arrange(struct work *work, const char *out_path,
+                           const struct convert_options *options,
+                           const struct types *types, const struct wider *wider,
+                           struct error *err)
+{
+    const bool is_split = !options->ple_inline && has_ple(work->src);
+    enum status st;
+
+    drop_files(work);
+    work->n_files = is_split ? 2 : 1;
+    st = list_items(work, types, is_split, wider, err);
+    return st == OK ? make_files(work, out_path ? out_path : "OUT.gguf", options, err)
+                    : st;
+}
+
+/* Choose types for the size, arrange anew, and look. */
+static enum status fit(struct work *work, const char *out_path,
+                       const struct convert_options *options, struct types *types,
+                       const struct wider *wider, struct error *err)
+{
+    uint64_t sum = 0;
+    enum status st = target_choose(work, options, wider, types, err);
+
+    if (st == OK)
+        st = arrange(work, out_path, options, types, wider, err);
+    for (size_t i = 0; st == OK && i < work->n_files; i++)
+        sum += work->files[i].n_bytes;
+    if (st == OK && sum > options->target_size)
+        st = fail(err, ERR_UNSUPPORTED,
+                  "%s: %" PRIu64 " bytes came out for --target-size %" PRIu64,
+                  work->src->path, sum, options->target_size);
+    return st;
+}
+
 enum status work_plan(const char *source, const char *out_path,
                       const struct convert_options *options, const struct wider *wider,
                       struct work **out, struct error *err)
@@ -309,14 +390,12 @@ enum status work_plan(const char *source, const char *out_path,
         st = source_open(source, &options->source, &work->src, err);
     if (st == OK)
         st = work_decide_types(work, options, &types, err);
-    if (st == OK) {
-        const bool is_split = !options->ple_inline && has_ple(work->src);
-
-        work->n_files = is_split ? 2 : 1;
-        st = list_items(work, &types, is_split, wider, err);
-    }
+    if (st == OK && options->target_size)
+        st = target_origin(work, options, err);
     if (st == OK)
-        st = make_files(work, out_path ? out_path : "OUT.gguf", options, err);
+        st = arrange(work, out_path, options, &types, wider, err);
+    if (st == OK && options->target_size)
+        st = fit(work, out_path, options, &types, wider, err);
     if (st != OK) {
         work_free(work);
         return st;
@@ -329,11 +408,7 @@ void work_free(struct work *work)
 {
     if (!work)
         return;
-    for (size_t i = 0; i < MAX_FILES; i++) {
-        free(work->files[i].path);
-        free(work->files[i].header);
-        gguf_meta_free(work->files[i].meta);
-    }
+    drop_files(work);
     stats_free(work->stats);
     moments_close(work->moments);
     source_close(work->src);

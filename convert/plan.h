@@ -9,7 +9,7 @@
 #include "formats/moments/moments.h"
 #include "formats/stats/stats.h"
 
-enum { MAX_FILES = 2 };
+enum { MAX_FILES = 2, FILE_ALIGNMENT = 32, PLE_ALIGNMENT = 4096 };
 
 /* One output tensor: what goes in, what comes out, where to. */
 struct work_item {
@@ -39,6 +39,8 @@ struct work {
     struct moments *moments; /* owned; NULL without second moments */
     const struct mix *mix;
     enum method method;
+    struct recipe_origin origin; /* when the types were chosen for a size */
+    const char *verdict;         /* then: what came of it, for people; else NULL */
     struct work_item
         *items; /* in the order of writing; each file's are in order of offset */
     size_t n_items;
@@ -57,6 +59,7 @@ struct wider {
 struct types {
     enum block_type *of;
     const char **why; /* static, or from the arena */
+    bool *is_users;   /* decided by the recipe or --ple-type */
 };
 
 extern const char work_ple_table[]; /* the GGUF name of the per-layer table */

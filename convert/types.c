@@ -8,15 +8,19 @@
 
 #include <stdio.h>
 
-/* What may be given another type: matrices, but not norms and the router. */
-static bool is_free(const struct source_entry *e)
+bool convert_is_free(const char *name, int n_dims)
 {
-    const size_t n = strlen(e->name);
+    const size_t n = strlen(name);
     static const char norm[] = "_norm.weight", weight[] = ".weight";
 
-    return e->n_dims >= 2 && !strstr(e->name, "ffn_gate_inp.") && n > sizeof(norm) &&
-           strcmp(e->name + n - (sizeof(norm) - 1), norm) != 0 &&
-           strcmp(e->name + n - (sizeof(weight) - 1), weight) == 0;
+    return n_dims >= 2 && !strstr(name, "ffn_gate_inp.") && n > sizeof(norm) &&
+           strcmp(name + n - (sizeof(norm) - 1), norm) != 0 &&
+           strcmp(name + n - (sizeof(weight) - 1), weight) == 0;
+}
+
+static bool is_free(const struct source_entry *e)
+{
+    return convert_is_free(e->name, e->n_dims);
 }
 
 static bool is_quantized(enum block_type type)
@@ -88,6 +92,7 @@ static enum status types_by_recipe(struct work *work, const char *path,
         if (!line || !is_free(e))
             continue;
         types->of[i] = mix_fallback(line->type, e->ne[0]);
+        types->is_users[i] = true;
         types->why[i] =
             arena_printf(&work->arena, "recipe line %u%s", line->line,
                          types->of[i] == line->type ? "" : ", fallback for its rows");
@@ -98,6 +103,8 @@ static enum status types_by_recipe(struct work *work, const char *path,
         if (!recipe.lines[i].was_matched)
             st = source_note(work->src, err, "%s:%u: no tensor matches \"%s\"", path,
                              recipe.lines[i].line, recipe.lines[i].pattern);
+    if (st == OK)
+        work->origin = recipe.origin;
     if (recipe.path)
         recipe_free(&recipe);
     return st;
@@ -116,6 +123,7 @@ static enum status types_by_ple(const struct work *work, const char *name,
         if (strcmp(e->name, work_ple_table) != 0)
             continue;
         types->of[i] = mix_fallback(type, e->ne[0]);
+        types->is_users[i] = true;
         types->why[i] =
             types->of[i] == type ? "--ple-type" : "--ple-type, fallback for its rows";
     }
@@ -130,7 +138,8 @@ enum status work_decide_types(struct work *work, const struct convert_options *o
 
     types->of = arena_array(&work->arena, n, sizeof(*types->of));
     types->why = arena_array(&work->arena, n, sizeof(*types->why));
-    if (!types->of || !types->why)
+    types->is_users = arena_array(&work->arena, n, sizeof(*types->is_users));
+    if (!types->of || !types->why || !types->is_users)
         return fail(err, ERR_NOMEM, "no memory for the plan");
     st = types_by_mix(work, types, err);
     if (st != OK)
