@@ -184,7 +184,7 @@ Test(target, no_size_is_exceeded_and_more_bytes_are_used)
 
     place_begin(&p);
     for (int is_inline = 0; is_inline < 2; is_inline++, before = 0)
-        for (uint64_t size = 3800000; size < 7000000; size += 163841) {
+        for (uint64_t size = 4000000; size < 7000000; size += 163841) {
             const struct convert_options options = {.target_size = size,
                                                     .ple_inline = is_inline,
                                                     .sensitivity = p.sensitivity};
