@@ -31,7 +31,9 @@ void conversion_rows(struct conversion *c, struct option rows[CONVERSION_OPTIONS
          "second moments, from carat calibrate --hessian"},
         {"text", 0, OPTION_TEXTS, &c->texts, "FILE",
          "gather statistics from this text, or .jsonl of conversations, first; may be "
-         "given several times; 'default': a mixture that carat brings along"},
+         "given several times; 'default', which compensate takes without this or "
+         "--stats: a "
+         "mixture that carat brings along"},
         {"tokens", 0, OPTION_SIZE, &c->tokens, "N", "of these texts at most (128K)"},
         {"method", 0, OPTION_CHOICE, &c->method, "plain|search|compensate",
          "rounding: llama.cpp's to the bit (the default), better scales, or error "
@@ -80,6 +82,8 @@ enum status conversion_options(struct conversion *c, struct convert_options *out
 
     for (size_t i = 0; st == OK && i < c->loras.n; i++)
         st = read_lora(c, c->loras.at[i], &c->adapters[i], err);
+    if (c->method == METHOD_COMPENSATE && !c->moments && c->texts.n == 0)
+        c->texts = (struct texts){.at = {"default"}, .n = 1};
     if (st == OK)
         st = documents_read(&c->texts, &c->documents, err);
     *out = (struct convert_options){
