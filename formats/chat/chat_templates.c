@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TEMPLATE_BYTES = 1 << 20 };
+enum { TEMPLATE_BYTES = 1 << 20, TEMPLATES_MOST = 64 };
 
 #define EXTRA_FOLDER "additional_chat_templates"
 
@@ -40,6 +40,8 @@ static enum status add(struct chat_templates *to, const char *name, const char *
 
     if (chat_template_named(to, name))
         return OK;
+    if (to->n == TEMPLATES_MOST)
+        return fail(err, ERR_CORRUPT, "more than %d chat templates", TEMPLATES_MOST);
     list = arena_array(&to->arena, to->n + 1, sizeof(*list));
     if (!list)
         return no_memory(err);
