@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { RECIPE_MAX_BYTES = 16 << 20 };
+enum { RECIPE_MAX_BYTES = 1 << 20 };
 
 static char *trim(char *text)
 {
@@ -85,6 +85,10 @@ enum status recipe_read(const char *path, struct recipe *out, struct error *err)
     *out = (struct recipe){0};
     if (st != OK)
         return st;
+    if (memchr(bytes, '\0', n_bytes)) {
+        free(bytes);
+        return fail(err, ERR_USAGE, "%s: not a text: it holds a NUL", path);
+    }
     text = arena_strndup(&out->arena, bytes, n_bytes);
     free(bytes);
     out->path = arena_strdup(&out->arena, path);

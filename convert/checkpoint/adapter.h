@@ -13,6 +13,7 @@
 
 #include "convert/checkpoint/catalogue.h"
 #include "formats/archive/archive.h"
+#include "formats/names/names.h"
 #include "formats/safetensors/safetensors.h"
 
 enum adapter_kind {
@@ -69,6 +70,7 @@ struct adapter {
     size_t n_raws;
     struct adapter_group *groups;
     size_t n_groups;
+    struct name_index by_path[2]; /* of groups, the inner ones apart */
     const struct raw_tensor *vera_a, *vera_b;
 };
 

@@ -2,10 +2,10 @@
  * adapter_config.c - adapter_config.json: what kind, what scale, and what cannot be merged
  */
 #include "convert/checkpoint/adapter.h"
+#include "convert/checkpoint/pattern.h"
 
 #include <inttypes.h>
 #include <math.h>
-#include <regex.h>
 #include <stdio.h>
 
 static const struct {
@@ -121,25 +121,6 @@ static enum status refuse_key(const struct adapter *ad, const char *key, const c
                 why);
 }
 
-/* PEFT's rule: ^(.*\.)?(KEY)$ matches the module's path; Python's \d is a digit. The caller frees
- * what is compiled. */
-static bool compile_pattern(const char *key, regex_t *regex)
-{
-    char expression[1024];
-    size_t n = (size_t)snprintf(expression, sizeof(expression), "^(.*\\.)?(");
-
-    for (; *key && n < sizeof(expression) - 16; key++) {
-        if (key[0] == '\\' && key[1] == 'd') {
-            n += (size_t)snprintf(expression + n, sizeof(expression) - n, "[0-9]");
-            key++;
-        } else {
-            expression[n++] = *key;
-        }
-    }
-    snprintf(expression + n, sizeof(expression) - n, ")$");
-    return !*key && regcomp(regex, expression, REG_EXTENDED | REG_NOSUB) == 0;
-}
-
 /* A number, and in patterns only numbers under expressions that are some: a default in place of
  * what cannot be read would be another adapter. */
 static enum status check_numbers(const struct adapter *ad, struct error *err)
@@ -161,13 +142,13 @@ static enum status check_numbers(const struct adapter *ad, struct error *err)
             return refuse_key(ad, patterns[i], "an object expected", err);
         json_object_foreach(entries, key, value)
         {
-            regex_t regex;
-
-            if (!json_is_number(value) || !compile_pattern(key, &regex))
+            if (!json_is_number(value))
                 return refuse_key(ad, patterns[i],
                                   "expressions with a number each expected", err);
-            regfree(&regex);
         }
+        if (patterns_check(entries, patterns[i], err) != OK)
+            return fail(err, err->code, "%s/adapter_config.json: %s", ad->folder,
+                        err->text);
     }
     return OK;
 }
@@ -247,17 +228,6 @@ enum status adapter_read_config(struct adapter *ad, struct error *err)
                 ad->folder, type ? type : "is missing, which");
 }
 
-static bool pattern_matches(const char *key, const char *path)
-{
-    regex_t regex;
-
-    if (!compile_pattern(key, &regex))
-        return false;
-    const bool matches = regexec(&regex, path, 0, NULL, 0) == 0;
-    regfree(&regex);
-    return matches;
-}
-
 /* The first entry of a pattern object that matches, else the common value; NULL: neither. */
 static const json_t *of_module(const struct adapter *ad, const char *pattern,
                                const char *common, const char *path)
@@ -265,8 +235,9 @@ static const json_t *of_module(const struct adapter *ad, const char *pattern,
     json_t *entries = json_object_get(ad->config, pattern), *value;
     const char *key;
 
-    json_object_foreach(entries, key, value) if (json_is_number(value) &&
-                                                 pattern_matches(key, path)) return value;
+    json_object_foreach(entries, key,
+                        value) if (json_is_number(value) &&
+                                   pattern_matches(key, path, true)) return value;
     value = json_object_get(ad->config, common);
     return json_is_number(value) ? value : NULL;
 }

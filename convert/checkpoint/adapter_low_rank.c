@@ -197,7 +197,7 @@ static enum status fit_experts(const struct adapter *ad, const struct raw_tensor
     const uint64_t width = b->t->dims[1];
     const bool newer = a->t->dims[1] == in && b->t->dims[0] == out;
 
-    if (a->t->dims[0] != width || width % n != 0 ||
+    if (n == 0 || a->t->dims[0] != width || width % n != 0 ||
         (!newer && (a->t->dims[1] != out || b->t->dims[0] != in)))
         return adapter_misfit(ad, a, err,
                               "its factors do not fit %" PRIu64 " experts of %" PRIu64

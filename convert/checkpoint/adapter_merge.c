@@ -361,6 +361,8 @@ void adapters_close(struct checkpoint *cp)
 {
     for (size_t i = 0; i < cp->n_adapters; i++) {
         json_decref(cp->adapters[i].config);
+        name_index_free(&cp->adapters[i].by_path[0]);
+        name_index_free(&cp->adapters[i].by_path[1]);
         shards_close(cp->adapters[i].shards);
         archive_close(cp->adapters[i].archive);
     }

@@ -72,8 +72,9 @@ static enum status merge_loha(struct adapter *ad, const struct adapter_group *gr
 
 /* A small factor whole: as it is, or the product of its two. */
 static enum status kron_factor(struct adapter *ad, const struct adapter_group *group,
-                               enum adapter_role whole, uint64_t dims[2], uint64_t *rank,
-                               const float **out, struct error *err)
+                               enum adapter_role whole, const struct source_tensor *t,
+                               uint64_t dims[2], uint64_t *rank, const float **out,
+                               struct error *err)
 {
     const struct raw_tensor *one = group->role[whole];
     const struct raw_tensor *a = group->role[whole + 1], *b = group->role[whole + 2];
@@ -94,6 +95,10 @@ static enum status kron_factor(struct adapter *ad, const struct adapter_group *g
                     ad->folder, group->path);
     dims[0] = a->t->dims[0];
     dims[1] = b->t->dims[1];
+    if (dims[0] > source_rows(t) || dims[1] > source_cols(t))
+        return adapter_misfit(
+            ad, a, err, "its product is larger than the base's %" PRIu64 " x %" PRIu64,
+            source_rows(t), source_cols(t));
     *rank = a->t->dims[1];
     st = merge_floats(ad->cp, a, &fa, err);
     if (st == OK)
@@ -138,16 +143,16 @@ static enum status merge_lokr(struct adapter *ad, const struct adapter_group *gr
     const json_t *r = json_object_get(ad->config, "r");
     struct kron *kron = arena_alloc(&ad->cp->arena, sizeof(*kron));
     struct merge m = {.apply = add_kron};
-    uint64_t d1[2], d2[2],
+    uint64_t d1[2] = {0}, d2[2] = {0},
         rank = json_is_integer(r) ? (uint64_t)json_integer_value(r) : 8;
     double scale;
     enum status st;
 
     if (!kron)
         return fail(err, ERR_NOMEM, "%s: no memory to merge into it", t->name);
-    st = kron_factor(ad, group, ROLE_W1, d1, &rank, &kron->w1, err);
+    st = kron_factor(ad, group, ROLE_W1, t, d1, &rank, &kron->w1, err);
     if (st == OK)
-        st = kron_factor(ad, group, ROLE_W2, d2, &rank, &kron->w2, err);
+        st = kron_factor(ad, group, ROLE_W2, t, d2, &rank, &kron->w2, err);
     if (st == OK && (d1[0] * d2[0] != source_rows(t) || d1[1] * d2[1] != source_cols(t)))
         st = fail(err, ERR_CORRUPT,
                   "%s: %s: %" PRIu64 " x %" PRIu64 " and %" PRIu64 " x %" PRIu64
@@ -327,8 +332,15 @@ static enum status make_rotations(struct adapter *ad, const float *upper,
     double *q = malloc(4 * b * b * sizeof(*q));
 
     if (!q || terms < 1 || terms > 64) {
+        const bool has_memory = q != NULL;
+
         free(q);
-        return fail(err, ERR_NOMEM, "%s: no memory for rotations", ad->folder);
+        return has_memory
+                   ? fail(err, ERR_UNSUPPORTED,
+                          "%s/adapter_config.json: num_cayley_neumann_terms %d (1 to 64 "
+                          "expected)",
+                          ad->folder, terms)
+                   : fail(err, ERR_NOMEM, "%s: no memory for rotations", ad->folder);
     }
     for (uint64_t block = 0; block < n_blocks; block++, out += b * b) {
         double *r = q + b * b;

@@ -159,11 +159,16 @@ static bool ends_with(const char *text, const char *suffix)
     return n > m && strcmp(text + n - m, suffix) == 0;
 }
 
+/* The group of a module, made when it is new; NULL when memory is out. */
 static struct adapter_group *group_of(struct adapter *ad, const char *path, bool is_inner)
 {
-    for (size_t i = 0; i < ad->n_groups; i++)
-        if (ad->groups[i].is_inner == is_inner && strcmp(ad->groups[i].path, path) == 0)
-            return &ad->groups[i];
+    struct name_index *index = &ad->by_path[is_inner];
+    const int64_t at = name_index_find(index, path);
+
+    if (at >= 0)
+        return &ad->groups[at];
+    if (!name_index_add(index, path, ad->n_groups))
+        return NULL;
     ad->groups[ad->n_groups] = (struct adapter_group){.path = path, .is_inner = is_inner};
     return &ad->groups[ad->n_groups++];
 }
@@ -203,9 +208,9 @@ static enum status place(struct adapter *ad, const struct raw_tensor *raw,
     if (is_inner)
         name[strlen(name) - strlen(".base_layer")] = '\0';
     const char *path = canonical_name(arena, name);
-    if (!path)
+    struct adapter_group *group = path ? group_of(ad, path, is_inner) : NULL;
+    if (!group)
         return fail(err, ERR_NOMEM, "%s: no memory for its tensors", ad->folder);
-    struct adapter_group *group = group_of(ad, path, is_inner);
     if (group->role[suffixes[i].role])
         return adapter_misfit(ad, raw, err, "the same as %s",
                               group->role[suffixes[i].role]->t->name);

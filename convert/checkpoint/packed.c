@@ -248,6 +248,9 @@ enum status section_along(const struct module *m, struct packed *p,
                           uint64_t per_unit, uint64_t unit_bytes, struct error *err)
 {
     const uint64_t elements = p->rows * p->cols;
+
+    if (elements == 0 || per_unit == 0)
+        return module_misfit(m, raw, err, "the weight is empty");
     const uint64_t n_units = elements / per_unit + (elements % per_unit != 0);
 
     if (raw->t->n_bytes != n_units * unit_bytes)
@@ -267,6 +270,8 @@ enum status section_across(const struct module *m, struct packed *p,
 {
     const uint64_t n_units = (p->rows + per_unit - 1) / per_unit;
 
+    if (p->rows == 0 || p->cols == 0)
+        return module_misfit(m, raw, err, "the weight is empty");
     if (raw->t->n_bytes != n_lines * n_units * unit_bytes)
         return module_misfit(m, raw, err,
                              "%" PRIu64 " lines of %" PRIu64 " bytes expected", n_lines,

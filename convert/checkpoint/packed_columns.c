@@ -164,6 +164,8 @@ static enum status claim_gptq(const struct module *m, struct error *err)
     if (p.group == 0 || (p.cols + p.group - 1) / p.group != n_groups)
         p.group = (p.cols + n_groups - 1) / n_groups;
     words = (p.rows * p.bits + 31) / 32;
+    if (!dtype_is_float(scales->t->dtype))
+        return module_misfit(m, scales, err, "floating-point scales expected");
     st = section_across(m, &p, CODES, codes, codes->t->dims[0], 1, 4, err);
     if (st == OK)
         st = section_across(m, &p, SCALES, scales, n_groups, 1,
@@ -269,6 +271,8 @@ static enum status claim_awq(const struct module *m, struct error *err)
     dims[1] = p.cols = codes->t->dims[0];
     n_groups = scales->t->dims[0];
     p.group = p.cols / n_groups;
+    if (!dtype_is_float(scales->t->dtype))
+        return module_misfit(m, scales, err, "floating-point scales expected");
     st = section_across(m, &p, CODES, codes, p.cols, 8, 4, err);
     if (st == OK)
         st = section_across(m, &p, ZEROS, zeros, n_groups, 8, 4, err);

@@ -98,8 +98,8 @@ static enum status fit_grid(const struct module *m, struct packed *p,
                                  " (one a row), or blocks of a stated size "
                                  "expected",
                                  p->rows);
-        p->block_rows = block_rows;
-        p->group = block_cols;
+        p->block_rows = block_rows < p->rows ? block_rows : p->rows;
+        p->group = block_cols < p->cols ? block_cols : p->cols;
         per_line = scale->t->dims[1];
     }
     lines = (p->rows + p->block_rows - 1) / p->block_rows;
@@ -111,6 +111,11 @@ static enum status fit_grid(const struct module *m, struct packed *p,
                              p->group);
     return section_along(m, p, SCALES, scale, p->cols * p->block_rows,
                          per_line * dtype_bits(scale->t->dtype) / 8, err);
+}
+
+static bool is_one_byte_number(const struct raw_tensor *raw)
+{
+    return dtype_bits(raw->t->dtype) == 8;
 }
 
 enum status grid_add(const struct module *m, const struct raw_tensor *codes,
@@ -134,6 +139,8 @@ enum status grid_add(const struct module *m, const struct raw_tensor *codes,
     st = section_along(m, &p, CODES, codes, p.cols, p.cols, err);
     if (st == OK)
         st = fit_grid(m, &p, scale, block_rows, block_cols, err);
+    if (st == OK && zero && !is_one_byte_number(zero))
+        st = module_misfit(m, zero, err, "zero points of a byte expected");
     if (st == OK && zero)
         st = section_along(m, &p, ZEROS, zero, p.cols, dtype_bits(zero->t->dtype) / 8,
                            err);

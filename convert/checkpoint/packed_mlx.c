@@ -107,6 +107,11 @@ static enum status claim_mlx(const struct module *m, struct error *err)
         return module_misfit(m, codes, err,
                              "groups of %" PRIu64 " with scales and biases expected",
                              p.group);
+    if (is_affine &&
+        (!dtype_is_float(scales->t->dtype) || !dtype_is_float(biases->t->dtype)))
+        return module_misfit(m, scales, err, "floating-point scales and biases expected");
+    if (!is_affine && dtype_bits(scales->t->dtype) != 8)
+        return module_misfit(m, scales, err, "scales of a byte expected");
     st = section_along(m, &p, CODES, codes, p.cols, unit, err);
     if (st == OK)
         st = section_along(m, &p, SCALES, scales, p.cols,

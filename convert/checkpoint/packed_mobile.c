@@ -4,9 +4,9 @@
  * Source: transformers 5.23 (quant_method "gemma").
  */
 #include "convert/checkpoint/packed.h"
+#include "convert/checkpoint/pattern.h"
 
 #include <inttypes.h>
-#include <regex.h>
 #include <stdio.h>
 
 static void decode_mobile(const struct packed *p, const struct window *windows,
@@ -53,7 +53,7 @@ static enum status add_mobile(const struct module *m, const struct raw_tensor *c
     char type[32];
     enum status st;
 
-    if (codes->t->n_dims != 2 || cols == 0 ||
+    if (codes->t->n_dims != 2 || cols == 0 || cols / 4 > codes->t->dims[1] ||
         (codes->t->dtype != DTYPE_U8 && codes->t->dtype != DTYPE_I8))
         return module_misfit(m, codes, err, "rows of packed codes expected");
     p.rows = dims[0] = codes->t->dims[0];
@@ -89,20 +89,7 @@ static enum status claim_mobile_table(const struct module *m, struct error *err)
     return st == OK ? add_mobile(m, codes, scale, mobile_cols(m), err) : st;
 }
 
-/* The bits of a linear: the entry of module_quant_configs that names it, else num_bits. Entries
- * are Python expressions; those that appear are plain words, ".", "\\." , "[a-b]", "(a|b)", "$". */
-static bool entry_matches(const char *expression, const char *path)
-{
-    regex_t regex;
-    bool matches;
-
-    if (regcomp(&regex, expression, REG_EXTENDED | REG_NOSUB) != 0)
-        return false;
-    matches = regexec(&regex, path, 0, NULL, 0) == 0;
-    regfree(&regex);
-    return matches;
-}
-
+/* The bits of a linear: the entry of module_quant_configs that names it, else num_bits. */
 static uint64_t mobile_bits(const struct module *m)
 {
     json_t *entries = json_object_get(m->quantization, "module_quant_configs"), *entry;
@@ -110,8 +97,8 @@ static uint64_t mobile_bits(const struct module *m)
 
     json_object_foreach(
         entries, key,
-        entry) if (entry_matches(key, m->path)) return packed_config_u64(entry,
-                                                                         "num_bits", 0);
+        entry) if (pattern_matches(key, m->path,
+                                   false)) return packed_config_u64(entry, "num_bits", 0);
     return packed_config_u64(m->quantization, "num_bits", 4);
 }
 
@@ -141,9 +128,11 @@ static enum status ignore_activation_scales(const struct module *m, struct error
 
 enum status mobile_claim(struct checkpoint *cp, const json_t *config, struct error *err)
 {
-    enum status st =
-        module_each(cp, config, ".embedding_quantized", claim_mobile_table, err);
+    enum status st = patterns_check(json_object_get(config, "module_quant_configs"),
+                                    "config.json: module_quant_configs", err);
 
+    if (st == OK)
+        st = module_each(cp, config, ".embedding_quantized", claim_mobile_table, err);
     if (st == OK)
         st = module_each(cp, config, ".weight_scale", claim_mobile_linear, err);
     if (st == OK)
