@@ -2,7 +2,7 @@
  * fuzz_adapter.c - an adapter that opens upon a small base gives the base's rows, changed
  */
 #include "convert/checkpoint/checkpoint.h"
-#include "tests/fuzz/scratch.h"
+#include "tests/fuzz/fuzz_folder.h"
 
 #include <stdlib.h>
 

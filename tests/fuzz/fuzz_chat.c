@@ -3,7 +3,7 @@
  * them
  */
 #include "formats/chat/chat.h"
-#include "tests/fuzz/scratch.h"
+#include "tests/fuzz/fuzz_folder.h"
 
 #include <stdlib.h>
 

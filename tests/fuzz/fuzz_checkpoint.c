@@ -5,7 +5,7 @@
  * Quantization methods, unfused experts, modules.json and the index of shards among them.
  */
 #include "convert/checkpoint/checkpoint.h"
-#include "tests/fuzz/scratch.h"
+#include "tests/fuzz/fuzz_folder.h"
 
 #include <stdlib.h>
 

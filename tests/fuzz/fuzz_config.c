@@ -5,7 +5,7 @@
  * Its "generation" member stands for generation_config.json, which makes general.sampling.*.
  */
 #include "convert/gemma/gemma.h"
-#include "tests/fuzz/scratch.h"
+#include "tests/fuzz/fuzz_folder.h"
 
 #include <stdlib.h>
 

@@ -3,7 +3,7 @@
  * number
  */
 #include "formats/tokenizer/token_source.h"
-#include "tests/fuzz/scratch.h"
+#include "tests/fuzz/fuzz_folder.h"
 #include "verify/verify.h"
 
 #include <stdlib.h>

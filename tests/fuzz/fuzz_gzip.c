@@ -2,7 +2,7 @@
  * fuzz_gzip.c - a gzipped text is inflated to its end within the limit, or refused
  */
 #include "formats/archive/archive.h"
-#include "tests/fuzz/scratch.h"
+#include "tests/fuzz/fuzz_folder.h"
 
 #include <stdlib.h>
 

@@ -2,7 +2,7 @@
  * fuzz_moments.c - every entry of a file of second moments that opens can be found and read
  */
 #include "formats/moments/moments.h"
-#include "tests/fuzz/scratch.h"
+#include "tests/fuzz/fuzz_folder.h"
 
 #include <stdlib.h>
 

@@ -2,7 +2,7 @@
  * fuzz_recipe.c - a recipe that is accepted answers for every name
  */
 #include "convert/recipe.h"
-#include "tests/fuzz/scratch.h"
+#include "tests/fuzz/fuzz_folder.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes);
 

@@ -2,7 +2,7 @@
  * fuzz_stats.c - an importance matrix in either form is sorted, finite and not negative, or refused
  */
 #include "formats/stats/stats.h"
-#include "tests/fuzz/scratch.h"
+#include "tests/fuzz/fuzz_folder.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /*
- * scratch.h - several files out of one fuzzed input, for parsers that open files by name
+ * fuzz_folder.h - several files out of one fuzzed input, for parsers that open files by name
  *
  * The input is text: a line ">>> NAME" begins the file of that name, which holds what follows up to
  * the next such line. Only names the target lists are written; the others, and what stands before
@@ -12,8 +12,8 @@
  *
  * Lines that are not so are left out; a tensor has 64 KiB at most, a file 256 KiB.
  */
-#ifndef TESTS_FUZZ_SCRATCH_H
-#define TESTS_FUZZ_SCRATCH_H
+#ifndef TESTS_FUZZ_FUZZ_FOLDER_H
+#define TESTS_FUZZ_FUZZ_FOLDER_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,8 +1,8 @@
 /*
- * scratch.c - several files out of one fuzzed input
+ * fuzz_folder.c - several files out of one fuzzed input
  */
 #define _GNU_SOURCE /* memmem(), memfd_create() */
-#include "tests/fuzz/scratch.h"
+#include "tests/fuzz/fuzz_folder.h"
 #include "formats/formats.h"
 
 #include <errno.h>
