@@ -135,6 +135,11 @@ MUST_CHECK enum status moments_diagonal(const struct moments *moments,
 /* moments.source, or NULL; the file's metadata. */
 const char *moments_source(const struct moments *moments);
 const struct gguf_meta *moments_meta(const struct moments *moments);
+/* Read from here on as if the input's x_j were s_j x_j: H_ij becomes H_ij s_i s_j. For weights whose
+ * columns were divided by s. A second call for the same input takes the first one's place; an input
+ * the file does not have, or not of n columns, is no error. ERR_NOMEM. */
+MUST_CHECK enum status moments_rescale(struct moments *moments, const char *input,
+                                       const float *s, size_t n, struct error *err);
 /* SHA-256 of the file, in hex: what a product made with it records. */
 const char *moments_sha256(const struct moments *moments);
 void moments_close(struct moments *moments); /* NULL is fine */

@@ -198,12 +198,16 @@ enum status moments_finish(struct moments_writer *writer, struct error *err)
 struct moments {
     struct gguf *file;
     char sha256[65];
+    float **factors; /* by item: of its columns, or NULL; owned; NULL: none anywhere */
 };
 
 void moments_close(struct moments *moments)
 {
     if (!moments)
         return;
+    for (size_t i = 0; moments->factors && i < gguf_count(moments->file) / PARTS; i++)
+        free(moments->factors[i]);
+    free(moments->factors);
     gguf_close(moments->file);
     free(moments);
 }
@@ -340,12 +344,61 @@ bool moments_find(const struct moments *moments, const char *input,
     return false;
 }
 
+/* ---- inputs of weights that were rewritten ---- */
+
+enum status moments_rescale(struct moments *moments, const char *input, const float *s,
+                            size_t n, struct error *err)
+{
+    struct moments_entry entry;
+    float *copy;
+
+    if (!moments_find(moments, input, &entry) || entry.n != n)
+        return OK;
+    if (!moments->factors)
+        moments->factors =
+            calloc(gguf_count(moments->file) / PARTS, sizeof(*moments->factors));
+    copy = malloc((n + 1) * sizeof(*copy));
+    if (!moments->factors || !copy) {
+        free(copy);
+        return fail(err, ERR_NOMEM, "%s: no memory for its factors", input);
+    }
+    memcpy(copy, s, n * sizeof(*copy));
+    free(moments->factors[entry.index / PARTS]);
+    moments->factors[entry.index / PARTS] = copy;
+    return OK;
+}
+
+static const float *factors_of(const struct moments *moments,
+                               const struct moments_entry *entry)
+{
+    return moments->factors ? moments->factors[entry->index / PARTS] : NULL;
+}
+
+/* The square of columns [first, first + count), in memory; symmetric before and after. */
+static void rescale_square(const struct moments *moments,
+                           const struct moments_entry *entry, size_t first, size_t count,
+                           float *h)
+{
+    const float *s = factors_of(moments, entry);
+
+    for (size_t i = 0; s && i < count; i++)
+        for (size_t j = 0; j < count; j++)
+            h[i * count + j] *= s[first + i] * s[first + j];
+}
+
 enum status moments_read(const struct moments *moments, const struct moments_entry *entry,
                          bool held, float *h, struct error *err)
 {
     const struct gguf_tensor *t = gguf_at(moments->file, entry->index + (held ? 1 : 0));
 
-    return file_read(gguf_file(moments->file, 0), t->offset, h, (size_t)t->n_bytes, err);
+    const size_t square = entry->group * entry->group;
+    const enum status st =
+        file_read(gguf_file(moments->file, 0), t->offset, h, (size_t)t->n_bytes, err);
+
+    for (size_t first = 0; st == OK && first < entry->n; first += entry->group)
+        rescale_square(moments, entry, first, entry->group,
+                       h + first / entry->group * square);
+    return st;
 }
 
 enum status moments_read_square(const struct moments *moments,
@@ -359,9 +412,12 @@ enum status moments_read_square(const struct moments *moments,
     const uint64_t square = t->offset + (uint64_t)(first / n) * n * n * sizeof(*h);
 
     assert(first + count <= entry->n && at + count <= n);
-    for (size_t i = at; i < at + count && st == OK; i++, h += count)
-        st = file_read(gguf_file(moments->file, 0), square + (i * n + at) * sizeof(*h), h,
+    for (size_t i = 0; i < count && st == OK; i++)
+        st = file_read(gguf_file(moments->file, 0),
+                       square + ((at + i) * n + at) * sizeof(*h), h + i * count,
                        count * sizeof(*h), err);
+    if (st == OK)
+        rescale_square(moments, entry, first, count, h);
     return st;
 }
 
@@ -370,6 +426,7 @@ enum status moments_diagonal(const struct moments *moments,
                              struct error *err)
 {
     const struct gguf_tensor *t = gguf_at(moments->file, entry->index);
+    const float *s = factors_of(moments, entry);
     const size_t n = entry->group;
     enum status st = OK;
 
@@ -377,5 +434,7 @@ enum status moments_diagonal(const struct moments *moments,
         st = file_read(gguf_file(moments->file, 0),
                        t->offset + (uint64_t)(j * n + j % n) * sizeof(float),
                        &diagonal[j], sizeof(float), err);
+    for (size_t j = 0; j < entry->n && st == OK && s; j++)
+        diagonal[j] *= s[j] * s[j];
     return st;
 }

@@ -101,6 +101,17 @@ bool stats_shape(struct stats *stats, const char *name, uint64_t n_cols, uint64_
     return entry->n_cols == n_cols && entry->n_mats == n_mats;
 }
 
+void stats_rescale(struct stats *stats, const char *name, uint64_t mat, const float *s,
+                   size_t n_cols)
+{
+    const struct stats_entry *entry = stats_find(stats, name);
+
+    if (!entry || entry->n_cols != n_cols || mat >= entry->n_mats)
+        return;
+    for (size_t j = 0; j < n_cols; j++)
+        entry->sum2[mat * n_cols + j] *= s[j] * s[j];
+}
+
 void stats_importance(const struct stats_entry *entry, uint64_t mat, float *out)
 {
     const float *sum2 = entry->sum2 + mat * entry->n_cols;

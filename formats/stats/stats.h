@@ -55,6 +55,12 @@ bool stats_shape(struct stats *stats, const char *name, uint64_t n_cols, uint64_
 /* Fill n_cols importances of matrix `mat`: sum2 / count, or ones where count is 0. */
 void stats_importance(const struct stats_entry *entry, uint64_t mat, float *out);
 
+/* Read from here on as if column j of the weight's input had been s[j] times as large: for a weight
+ * whose columns were divided by s. n_cols is that of the entry, which has its shape; without an entry
+ * nothing happens. */
+void stats_rescale(struct stats *stats, const char *name, uint64_t mat, const float *s,
+                   size_t n_cols);
+
 /* GGUF form (legacy when `legacy`), whole or not at all. Entries must be sorted by name. The
  * legacy form keeps the mean times the number of calls, and the last data set's name. */
 MUST_CHECK enum status stats_write(const struct stats *stats, const char *path,
