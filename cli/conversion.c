@@ -38,6 +38,9 @@ void conversion_rows(struct conversion *c, struct option rows[CONVERSION_OPTIONS
         {"method", 0, OPTION_CHOICE, &c->method, "plain|search|compensate",
          "rounding: llama.cpp's to the bit (the default), better scales, or error "
          "feedback"},
+        {"equalize", 0, OPTION_CHOICE, &c->equalize, "auto|on|off",
+         "even out columns by an exact rewrite: where held-out loss falls (the default, "
+         "but for plain), everywhere, nowhere"},
         {"resume", 0, OPTION_FLAG, &c->resume, NULL,
          "continue an interrupted conversion"},
         {"max-memory", 0, OPTION_SIZE, &c->max_memory, "SIZE",
@@ -51,6 +54,7 @@ void conversion_rows(struct conversion *c, struct option rows[CONVERSION_OPTIONS
         {"force", 'f', OPTION_FLAG, &c->force, NULL, "overwrite"},
     };
 
+    c->equalize = EQUALIZE_USUAL - 1;
     for (size_t i = 0; i < CONVERSION_OPTIONS; i++)
         rows[i] = table[i];
 }
@@ -106,6 +110,7 @@ enum status conversion_options(struct conversion *c, struct convert_options *out
         .n_documents = c->documents.n,
         .tokens = c->tokens,
         .method = (enum method)c->method,
+        .equalize = (enum equalize)(c->equalize + 1),
         .force = c->force,
         .resume = c->resume,
         .max_memory = c->max_memory,

@@ -14,6 +14,7 @@ struct conversion {
         *sensitivity;
     struct texts loras, metadata, texts;
     int ple, method; /* positions in "split|inline" and "plain|search|compensate" */
+    int equalize;    /* in "auto|on|off", or -1 when it was not given */
     uint64_t max_memory, tokens, target_size, ple_size;
     bool force, resume, keep_dead;
     struct convert_lora adapters[TEXTS_MAX];
@@ -21,7 +22,7 @@ struct conversion {
     struct arena arena;
 };
 
-enum { CONVERSION_OPTIONS = 20 };
+enum { CONVERSION_OPTIONS = 21 };
 
 /* Fill rows whose values lie in `c`; the caller may add its own behind and ends the table. */
 void conversion_rows(struct conversion *c, struct option rows[CONVERSION_OPTIONS]);

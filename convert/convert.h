@@ -23,6 +23,9 @@ struct source_options {
     size_t n_metadata;
     bool keep_dead; /* keep k/v tensors of KV-sharing layers when the source has them */
     bool skim;      /* tell copies of a tensor by a few places of it: enough for a plan */
+    /* Metadata of a file that was equalized when it was made, or NULL: the source is rewritten as
+     * that file says, so that the two compare tensor by tensor. Without such keys nothing happens. */
+    const struct gguf_meta *equalize_from;
 };
 
 /* A checkpoint folder, a weights file beside its config.json, or a GGUF, seen as the GGUF it would
@@ -39,6 +42,14 @@ MUST_CHECK enum status convert_open_model(const char *path,
                                           struct model **out, struct error *err);
 
 struct calibrate_document; /* convert/calibrate/calibrate.h */
+
+/* Exact rewrites before rounding: convert/equalize/equalize.h. */
+enum equalize {
+    EQUALIZE_USUAL, /* auto, but off with METHOD_PLAIN, which promises llama.cpp's bytes */
+    EQUALIZE_AUTO,  /* each input as far as it lowers the loss on held-out text */
+    EQUALIZE_ON,    /* every input there is a rewrite for */
+    EQUALIZE_OFF,
+};
 
 struct convert_options {
     struct source_options source;
@@ -61,6 +72,7 @@ struct convert_options {
     uint64_t tokens;                             /* of them at most; 0: 131072 */
     const struct progress *calibration_progress; /* in chunks; or NULL */
     enum method method;
+    enum equalize equalize;
     bool force, resume;
     uint64_t max_memory; /* bytes; 0: 1 GiB */
 };

@@ -186,6 +186,8 @@ static enum status record_choices(struct work *work,
         st = gguf_set_str(meta, "carat.method", method, strlen(method), err);
     if (st == OK)
         st = record_recipe(work, options, meta, err);
+    if (st == OK && work->equalization)
+        st = equalize_record(work->equalization, meta, err);
     for (size_t i = 0; st == OK && i < sizeof(files) / sizeof(files[0]); i++) {
         if (!files[i].path)
             continue;
@@ -362,6 +364,22 @@ static enum status fit(struct work *work, const char *out_path,
     return st;
 }
 
+static enum status equalize(struct work *work, const struct convert_options *options,
+                            const struct types *types, struct error *err)
+{
+    const enum equalize how = options->equalize != EQUALIZE_USUAL ? options->equalize
+                              : work->method == METHOD_PLAIN      ? EQUALIZE_OFF
+                                                                  : EQUALIZE_AUTO;
+    const struct equalize_choice choice = {.is_gated = how == EQUALIZE_AUTO,
+                                           .method = work->method,
+                                           .moments = work->moments,
+                                           .stats = work->stats};
+
+    if (how == EQUALIZE_OFF)
+        return OK;
+    return source_equalize(work->src, types->of, &choice, &work->equalization, err);
+}
+
 enum status work_plan(const char *source, const char *out_path,
                       const struct convert_options *options, const struct wider *wider,
                       struct work **out, struct error *err)
@@ -390,6 +408,8 @@ enum status work_plan(const char *source, const char *out_path,
         st = source_open(source, &options->source, &work->src, err);
     if (st == OK)
         st = work_decide_types(work, options, &types, err);
+    if (st == OK)
+        st = equalize(work, options, &types, err);
     if (st == OK && options->target_size)
         st = target_origin(work, options, err);
     if (st == OK)

@@ -160,6 +160,8 @@ enum status source_open(const char *path, const struct source_options *options,
                            : open_checkpoint(src, options, err);
     if (st == OK)
         st = source_override(src, options, err);
+    if (st == OK && options->equalize_from)
+        st = source_replay(src, options->equalize_from, err);
     if (st != OK) {
         source_close(src);
         return st;

@@ -10,6 +10,7 @@
 
 #include "convert/checkpoint/checkpoint.h"
 #include "convert/convert.h"
+#include "convert/equalize/equalize.h"
 #include "convert/gemma/gemma.h"
 
 /* One output tensor. */
@@ -75,6 +76,16 @@ MUST_CHECK enum status source_open_gguf(struct source *src, struct error *err);
 MUST_CHECK enum status source_override(struct source *src,
                                        const struct source_options *options,
                                        struct error *err);
+
+/* Rewrite the source as a file's metadata says it was, and note it: options->equalize_from. */
+MUST_CHECK enum status source_replay(struct source *src, const struct gguf_meta *keys,
+                                     struct error *err);
+
+/* Choose rewrites for a source that is going to be written with types[], and carry them out; note
+ * what was done. *out lives as long as the source. */
+MUST_CHECK enum status source_equalize(struct source *src, const enum block_type *types,
+                                       const struct equalize_choice *choice,
+                                       struct equalization **out, struct error *err);
 
 /* A source tensor of n values computed here: frequencies of the rotary embedding. NULL: memory. */
 const struct source_tensor *source_constant(struct arena *arena, const char *name,

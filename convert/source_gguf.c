@@ -103,8 +103,19 @@ static enum status copy_metadata(struct source *src, struct error *err)
     const struct gguf_meta *from = gguf_metadata(src->gguf);
     enum status st = OK;
 
-    for (size_t i = 0; st == OK && i < gguf_meta_count(from); i++)
-        st = gguf_set_value(src->meta, gguf_meta_at(from, i), err);
+    bool is_equalized = false;
+    for (size_t i = 0; st == OK && i < gguf_meta_count(from); i++) {
+        const struct gguf_value *value = gguf_meta_at(from, i);
+
+        if (equalize_is_key(value->key))
+            is_equalized = true; /* relative to what it was made from, not to itself */
+        else
+            st = gguf_set_value(src->meta, value, err);
+    }
+    if (st == OK && is_equalized)
+        st = source_note(src, err,
+                         "it was equalized when it was made: the same function, weights "
+                         "other than its own source's");
     for (size_t i = 0; i < sizeof(of_a_file) / sizeof(of_a_file[0]); i++)
         gguf_unset(src->meta, of_a_file[i]);
     return st;

@@ -137,7 +137,9 @@ enum status convert_open_model(const char *path, const struct source_options *op
 {
     const size_t n = strlen(path);
     const bool has_options =
-        options && (options->n_loras || options->chat_template || options->n_metadata);
+        options &&
+        (options->n_loras || options->chat_template || options->n_metadata ||
+         (options->equalize_from && equalize_has_keys(options->equalize_from)));
 
     if (n > 5 && strcmp(path + n - 5, ".gguf") == 0 && !file_is_folder(path) &&
         !has_options)

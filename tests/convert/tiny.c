@@ -101,8 +101,9 @@ static void add_layer(struct tiny *tiny, int layer, const char *name, int n_dims
     tiny_add(tiny, full, n_dims, a, b, c);
 }
 
-static void add_common(struct tiny *tiny, int layer, uint64_t head, uint64_t ff,
-                       bool has_v)
+/* What every member has. */
+static void add_block(struct tiny *tiny, int layer, uint64_t head, uint64_t n_heads,
+                      uint64_t n_kv, uint64_t ff, bool has_v)
 {
     static const char *const norms[] = {
         "input_layernorm.weight", "post_attention_layernorm.weight",
@@ -110,17 +111,23 @@ static void add_common(struct tiny *tiny, int layer, uint64_t head, uint64_t ff,
 
     for (size_t i = 0; i < sizeof(norms) / sizeof(norms[0]); i++)
         add_layer(tiny, layer, norms[i], 1, EMBD, 0, 0);
-    add_layer(tiny, layer, "layer_scalar", 1, 1, 0, 0);
-    add_layer(tiny, layer, "self_attn.q_proj.weight", 2, HEADS * head, EMBD, 0);
-    add_layer(tiny, layer, "self_attn.k_proj.weight", 2, head, EMBD, 0);
+    add_layer(tiny, layer, "self_attn.q_proj.weight", 2, n_heads * head, EMBD, 0);
+    add_layer(tiny, layer, "self_attn.k_proj.weight", 2, n_kv * head, EMBD, 0);
     if (has_v)
-        add_layer(tiny, layer, "self_attn.v_proj.weight", 2, head, EMBD, 0);
-    add_layer(tiny, layer, "self_attn.o_proj.weight", 2, EMBD, HEADS * head, 0);
+        add_layer(tiny, layer, "self_attn.v_proj.weight", 2, n_kv * head, EMBD, 0);
+    add_layer(tiny, layer, "self_attn.o_proj.weight", 2, EMBD, n_heads * head, 0);
     add_layer(tiny, layer, "self_attn.q_norm.weight", 1, head, 0, 0);
     add_layer(tiny, layer, "self_attn.k_norm.weight", 1, head, 0, 0);
     add_layer(tiny, layer, "mlp.gate_proj.weight", 2, ff, EMBD, 0);
     add_layer(tiny, layer, "mlp.up_proj.weight", 2, ff, EMBD, 0);
     add_layer(tiny, layer, "mlp.down_proj.weight", 2, EMBD, ff, 0);
+}
+
+static void add_common(struct tiny *tiny, int layer, uint64_t head, uint64_t ff,
+                       bool has_v)
+{
+    add_block(tiny, layer, head, HEADS, 1, ff, has_v);
+    add_layer(tiny, layer, "layer_scalar", 1, 1, 0, 0);
 }
 
 static void add_e2b(struct tiny *tiny)
@@ -154,6 +161,22 @@ static void add_moe(struct tiny *tiny)
     }
 }
 
+static void add_gemma3(struct tiny *tiny)
+{
+    for (int i = 0; i < 2; i++)
+        add_block(tiny, i, HEAD, 2 * HEADS, 2, FF, true);
+}
+
+/* Gemma 3's own keys; everything else has the value that Gemma 3 takes for granted. */
+static json_t *config_of_gemma3(void)
+{
+    return json_pack("{s:s,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:f,s:i}", "model_type",
+                     "gemma3_text", "hidden_size", EMBD, "intermediate_size", FF,
+                     "num_attention_heads", 2 * HEADS, "num_key_value_heads", 2,
+                     "head_dim", HEAD, "num_hidden_layers", 2, "vocab_size", VOCAB,
+                     "query_pre_attn_scalar", (double)HEAD, "sliding_window", 64);
+}
+
 static json_t *config_of(enum tiny_kind kind)
 {
     const bool moe = kind == TINY_MOE;
@@ -184,13 +207,17 @@ static json_t *config_of(enum tiny_kind kind)
 
 void tiny_begin(struct tiny *tiny, enum tiny_kind kind)
 {
-    *tiny = (struct tiny){.config = config_of(kind)};
+    const bool is_3 = kind == TINY_GEMMA3;
+
+    *tiny = (struct tiny){.config = is_3 ? config_of_gemma3() : config_of(kind)};
     must(tiny->config != NULL, "config");
-    tiny->text = json_object_get(tiny->config, "text_config");
+    tiny->text = is_3 ? tiny->config : json_object_get(tiny->config, "text_config");
     fixture_folder(tiny->folder);
     tiny_add(tiny, "embed_tokens.weight", 2, VOCAB, EMBD, 0);
     tiny_add(tiny, "norm.weight", 1, EMBD, 0, 0);
-    if (kind == TINY_MOE)
+    if (is_3)
+        add_gemma3(tiny);
+    else if (kind == TINY_MOE)
         add_moe(tiny);
     else
         add_e2b(tiny);
