@@ -188,7 +188,7 @@ static enum status open_study(struct study *s, const char *path, struct error *e
     if (!block_type_from_name(w->type, &s->type) ||
         !quantize_can(s->type, (enum method)w->method))
         return fail(err, ERR_USAGE, "--type %s: not a type that can be written", w->type);
-    st = judge_open_model(&s->judge, path, err);
+    st = judge_open_model(&s->judge, path, NULL, err);
     if (st == OK)
         st = mixed_text(s->judge.tok, &w->texts, (uint32_t)w->n_ctx,
                         (uint32_t)w->n_chunks, &s->facts.text, err);

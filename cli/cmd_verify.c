@@ -56,10 +56,12 @@ static enum status work(const struct verify_call *call, struct ui *ui, bool *hol
     struct progress progress = ui_progress(ui, UI_ITEMS);
     struct certificate certificate;
     struct judge file = {0}, source = {0};
-    enum status st = judge_open_model(&file, call->model, err);
+    enum status st = judge_open_model(&file, call->model, NULL, err);
 
     if (st == OK)
-        st = judge_open_model(&source, call->source, err);
+        st = judge_open_model(&source, call->source,
+                              &(struct source_options){.equalize_from = file.model->meta},
+                              err);
     if (st == OK)
         st = verify_certify(file.model, source.model, call->is_plain, &progress,
                             &certificate, err);

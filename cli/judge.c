@@ -10,10 +10,12 @@
 
 enum { MAX_TEXT_BYTES = 1 << 30 };
 
-enum status judge_open_model(struct judge *judge, const char *path, struct error *err)
+enum status judge_open_model(struct judge *judge, const char *path,
+                             const struct source_options *options, struct error *err)
 {
+    static const struct source_options none = {0};
     enum status st =
-        convert_open_model(path, &(struct source_options){0}, &judge->model, err);
+        convert_open_model(path, options ? options : &none, &judge->model, err);
 
     if (st != OK)
         return st;
@@ -24,7 +26,7 @@ enum status judge_open_model(struct judge *judge, const char *path, struct error
 enum status judge_open(struct judge *judge, const char *path,
                        const struct runtime_options *options, struct error *err)
 {
-    enum status st = judge_open_model(judge, path, err);
+    enum status st = judge_open_model(judge, path, NULL, err);
 
     if (st != OK)
         return st;

@@ -14,8 +14,9 @@ struct judge {
     struct runtime_source *source;
 };
 
-/* Open MODEL's description and its vocabulary alone; judge->rt stays NULL. */
+/* Open MODEL's description and its vocabulary alone; judge->rt stays NULL. `options` may be NULL. */
 MUST_CHECK enum status judge_open_model(struct judge *judge, const char *path,
+                                        const struct source_options *options,
                                         struct error *err);
 
 /* Open MODEL (a GGUF or a source) and its vocabulary. Zero *judge first; close it whatever the

@@ -91,6 +91,20 @@ static void check_metadata(const struct model *file, const struct model *source,
     check_keys(file, source, "template", "tokenizer.chat_template", out);
 }
 
+/* An equalized file is not the source's numbers: say what it is compared with. */
+static void tell_equalized(const struct model *file, struct certificate *out)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < gguf_meta_count(file->meta); i++)
+        n += begins(gguf_meta_at(file->meta, i)->key, "carat.equalize.");
+    if (n)
+        certificate_add(out, "equalize", true,
+                        "%zu inputs, an exact rewrite: every check is against the source "
+                        "rewritten by the file's own factors",
+                        n);
+}
+
 /* ---- coverage ---- */
 
 static bool same_shape(const struct gguf_tensor *a, const struct gguf_tensor *b)
@@ -192,6 +206,7 @@ enum status verify_certify(const struct model *file, const struct model *source,
 {
     *out = (struct certificate){0};
     check_metadata(file, source, out);
+    tell_equalized(file, out);
     check_coverage(file, source, out);
     return check_tensors(file, source, is_plain, progress, out, err);
 }

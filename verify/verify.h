@@ -163,7 +163,9 @@ struct certificate {
     size_t n;
 };
 
-/* Is `file` a quantization of `source` (both opened through the model door)? Looks at metadata,
+/* Is `file` a quantization of `source` (both opened through the model door, the source with the
+ * file's metadata as equalize_from: an equalized file is held to the source rewritten by the same
+ * factors, which is the same function whatever they are)? Looks at metadata,
  * tokenizer and template keys, coverage, and every tensor's decoded error against its type's
  * bound; with is_plain also at exact bytes. A finding that does not hold is not an error. */
 MUST_CHECK enum status verify_certify(const struct model *file,
