@@ -2,6 +2,7 @@
  * feedback.c - one matrix after the other: read its moments, choose damping, round
  */
 #include "convert/feedback.h"
+#include "convert/feedback_experts.h"
 
 #include "quantize/compensate/compensate.h"
 
@@ -11,13 +12,14 @@
 
 enum { SAMPLE_ROWS = 64, MAX_GROUPS = 64, SWEEPS = 3 };
 
-/* Which damping is tried, in this order; the first of equals wins. Wide inputs cost too much to
- * factor four times and take the third. */
-static const double dampings[] = {0.01, 0.03, 0.1, 0.3};
+/* Which damping is tried, in this order; the first of equals wins. The first group of a tensor's first
+ * matrix chooses for all of it: a factor of a wide input costs too much to be made four times, and so
+ * do those of 128 experts. A tied table takes the last: what is wrong in a row enters the model as
+ * an input too, alike in every direction. */
+static const double dampings[] = {0.01, 0.03, 0.1, 0.3, 1.0};
 enum {
     N_DAMPINGS = sizeof(dampings) / sizeof(dampings[0]),
-    USUAL_DAMPING = 2,
-    TRY_COLUMNS = 2048
+    TABLE_DAMPING = N_DAMPINGS - 1
 };
 static const double shrink = 0.1;
 
@@ -28,6 +30,9 @@ struct feedback {
     size_t n_groups, group_cols;
     struct metric *metrics[MAX_GROUPS]; /* NULL: that group is rounded by search */
     float *diagonal;                    /* all columns */
+    const struct work_item *chosen_for; /* the tensor whose damping is */
+    size_t damping;                     /* index */
+    struct expert_means means;
     struct feedback_report report;
 };
 
@@ -56,6 +61,7 @@ void feedback_free(struct feedback *fb)
     if (!fb)
         return;
     drop_matrix(fb);
+    expert_means_free(&fb->means);
     free(fb);
 }
 
@@ -68,20 +74,11 @@ struct feedback_report feedback_report(const struct feedback *fb)
     return report;
 }
 
-static bool find_entry(const struct moments *moments, const struct work_item *item,
-                       uint64_t matrix, struct moments_entry *entry)
-{
-    char input[MOMENTS_NAME];
-
-    return moments_input(item->e->name, item->e->n_dims == 3 ? (int)matrix : -1, input) &&
-           moments_find(moments, input, entry) && entry->n == item->e->ne[0];
-}
-
 bool feedback_covers(const struct moments *moments, const struct work_item *item)
 {
     struct moments_entry entry;
 
-    return compensate_can(item->type) && find_entry(moments, item, 0, &entry);
+    return compensate_can(item->type) && feedback_entry(moments, item, 0, &entry);
 }
 
 /* ---- one group of one matrix ---- */
@@ -121,12 +118,25 @@ static enum status try_damping(const struct trial *t, double damping,
     return st;
 }
 
+/* The dampings in question, by index. */
+struct range {
+    size_t first, last;
+};
+
+static struct range dampings_of(const struct feedback *fb)
+{
+    if (strcmp(fb->item->e->name, "token_embd.weight") == 0)
+        return (struct range){TABLE_DAMPING, TABLE_DAMPING};
+    if (fb->chosen_for == fb->item)
+        return (struct range){fb->damping, fb->damping};
+    return (struct range){0, TABLE_DAMPING - 1};
+}
+
 /* The damping of least held-out loss; NULL when the search does better than any. */
 static enum status choose_metric(struct feedback *fb, const struct trial *t,
                                  struct metric **best, struct error *err)
 {
-    const size_t first = t->n > TRY_COLUMNS ? USUAL_DAMPING : 0;
-    const size_t last = t->n > TRY_COLUMNS ? USUAL_DAMPING : N_DAMPINGS - 1;
+    const struct range range = dampings_of(fb);
     double search = 0, least = INFINITY;
     enum status st;
 
@@ -134,7 +144,7 @@ static enum status choose_metric(struct feedback *fb, const struct trial *t,
     quantize_rows(t->item->type, METHOD_SEARCH, t->w, t->n_rows, t->n, t->diagonal,
                   t->blocks);
     st = judge(t, &search, err);
-    for (size_t i = first; i <= last && st == OK; i++) {
+    for (size_t i = range.first; i <= range.last && st == OK; i++) {
         struct metric *metric = NULL;
         double loss = INFINITY;
 
@@ -143,6 +153,7 @@ static enum status choose_metric(struct feedback *fb, const struct trial *t,
             metric_free(*best);
             *best = metric;
             least = loss;
+            fb->damping = i;
         } else {
             metric_free(metric);
         }
@@ -152,6 +163,7 @@ static enum status choose_metric(struct feedback *fb, const struct trial *t,
         *best = NULL;
         return st;
     }
+    fb->chosen_for = fb->item;
     fb->report.n_matrices++;
     if (least > search) {
         metric_free(*best);
@@ -163,12 +175,15 @@ static enum status choose_metric(struct feedback *fb, const struct trial *t,
     return OK;
 }
 
+/* ---- a group ---- */
+
 static enum status prepare_group(struct feedback *fb, const struct moments_entry *entry,
                                  const float *sample, size_t n_rows, size_t group,
                                  struct error *err)
 {
     const size_t n = fb->group_cols, first = group * n, cols = (size_t)fb->item->e->ne[0];
-    const bool has_held = entry->held_tokens > 0;
+    const bool is_expert = fb->item->e->n_dims == 3;
+    const bool has_held = is_expert || entry->held_tokens > 0;
     float *h = malloc(n * n * sizeof(*h)), *held = malloc(n * n * sizeof(*held));
     float *w = malloc(n_rows * n * sizeof(*w)), *q = malloc(n_rows * n * sizeof(*q));
     uint8_t *blocks = malloc(n_rows * block_row_bytes(fb->item->type, n));
@@ -182,6 +197,9 @@ static enum status prepare_group(struct feedback *fb, const struct moments_entry
         st = moments_read_square(fb->moments, entry, false, first, n, h, err);
     if (st == OK) /* without held-out tokens the training moments must do */
         st = moments_read_square(fb->moments, entry, has_held, first, n, held, err);
+    if (st == OK && is_expert)
+        st = expert_shrink(&fb->means, fb->moments, fb->item, entry, group, h, held,
+                           fb->diagonal + first, err);
     for (size_t r = 0; r < n_rows && st == OK; r++)
         memcpy(w + r * n, sample + r * cols + first, n * sizeof(*w));
     if (st == OK)
@@ -221,7 +239,7 @@ static enum status prepare_matrix(struct feedback *fb, const struct work_item *i
     enum status st;
 
     drop_matrix(fb);
-    if (!find_entry(fb->moments, item, matrix, &entry))
+    if (!feedback_entry(fb->moments, item, matrix, &entry))
         return fail(err, ERR_CORRUPT, "%s: no second moments of its input %" PRIu64,
                     item->e->name, matrix);
     fb->item = item;
@@ -286,7 +304,10 @@ enum status feedback_rows(struct feedback *fb, const struct work_item *item,
         const uint64_t left = item->e->ne[1] - row % item->e->ne[1];
         const uint64_t some = left < n - done ? left : n - done;
 
-        if (fb->item != item || fb->matrix != matrix)
+        /* a resumed run that begins with another expert asks the first one too */
+        if (fb->chosen_for != item && matrix != 0)
+            st = prepare_matrix(fb, item, 0, err);
+        if (st == OK && (fb->item != item || fb->matrix != matrix))
             st = prepare_matrix(fb, item, matrix, err);
         for (size_t g = 0; g < fb->n_groups && st == OK; g++)
             st = round_group(fb, g, some, x + done * item->e->ne[0],

@@ -2,8 +2,8 @@
  * feedback.h - error-compensated rounding of a plan's tensors, from a file of second moments
  *
  * A matrix is rounded against the metric of its input (quantize/compensate). Everything is decided
- * from the weights and the moments file: how much damping, by the held-out loss of the matrix's
- * first rows; and whether feedback is used at all, against the scale search with the diagonal. So the
+ * from the weights and the moments file: how much damping, by the held-out loss of the first rows of a
+ * tensor's first matrix; and whether feedback is used at all, against the scale search with the diagonal. So the
  * bytes are a function of weights, moments and options.
  *
  * Wide inputs have their moments in equal groups of columns (formats/moments), each with a metric of

@@ -6,6 +6,17 @@
  */
 #include "convert/feedback.h"
 
+/* The embedding of a model with a head of its own: its rows are read, never multiplied. */
+static bool is_input_only(const struct work *work, const struct work_item *item)
+{
+    if (strcmp(item->e->name, "token_embd.weight") != 0)
+        return false;
+    for (size_t i = 0; i < work->src->n_entries; i++)
+        if (strcmp(work->src->entries[i].name, "output.weight") == 0)
+            return true;
+    return false;
+}
+
 enum status work_decide_method(const struct work *work, struct work_item *item,
                                struct error *err)
 {
@@ -23,7 +34,7 @@ enum status work_decide_method(const struct work *work, struct work_item *item,
     if (on_grid)
         item->method = item->type == TYPE_Q4_0 ? METHOD_GRID : METHOD_PLAIN;
     else if (work->moments && work->method == METHOD_COMPENSATE &&
-             feedback_covers(work->moments, item))
+             !is_input_only(work, item) && feedback_covers(work->moments, item))
         item->method = METHOD_COMPENSATE;
     else if (quantize_can(item->type, METHOD_SEARCH))
         item->method = METHOD_SEARCH;
