@@ -7,8 +7,10 @@
 #include "cli/ui.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static int help(int argc, char **argv);
 
@@ -110,11 +112,34 @@ static int run(int argc, char **argv)
     return command ? command->run(argc - 1, argv + 1) : refuse(argv[1]);
 }
 
+/* Only what a signal handler may call. */
+static void say_lost(int number, siginfo_t *info, void *context)
+{
+    static const char sentence[] =
+        "carat: a mapped file became shorter, or its disk failed, while it was read\n";
+
+    (void)context;
+    if (info->si_code == BUS_ADRERR &&
+        write(STDERR_FILENO, sentence, sizeof(sentence) - 1) > 0)
+        _exit(EXIT_MACHINE);
+    signal(number, SIG_DFL); /* on return it happens again */
+}
+
+/* Weights are computed with where they are mapped: a page that is gone has no other way to say so. */
+static void catch_lost_pages(void)
+{
+    struct sigaction lost = {.sa_sigaction = say_lost, .sa_flags = SA_SIGINFO};
+
+    sigemptyset(&lost.sa_mask);
+    sigaction(SIGBUS, &lost, NULL);
+}
+
 int main(int argc, char **argv)
 {
     struct error err = {0};
     int code;
 
+    catch_lost_pages();
     if (cpu_check_environment(&err) != OK)
         return ui_fail(&err);
     interrupt_install();
