@@ -235,6 +235,14 @@ out:
     return st;
 }
 
+bool file_is(const struct file *file, const char *path)
+{
+    struct stat info;
+
+    return stat(path, &info) == 0 && info.st_dev == file->at_open.st_dev &&
+           info.st_ino == file->at_open.st_ino;
+}
+
 bool file_exists(const char *path)
 {
     struct stat info;

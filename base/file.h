@@ -49,6 +49,8 @@ void file_close(struct file *file); /* NULL is fine */
 MUST_CHECK enum status file_read_all(const char *path, size_t max_bytes, char **out,
                                      size_t *n_bytes, struct error *err);
 
+/* True when the path leads to that very file, by whatever name. */
+bool file_is(const struct file *file, const char *path);
 bool file_exists(const char *path);    /* a regular file, after links */
 bool file_is_folder(const char *path); /* a directory, after links */
 

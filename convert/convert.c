@@ -167,6 +167,19 @@ static enum status widen(struct wider *wider, const struct work *work, size_t it
     return OK;
 }
 
+/* Writing over what is read would leave no source, whatever --force says. */
+static enum status check_targets(const struct work *work, struct error *err)
+{
+    for (size_t i = 0; i < work->n_files; i++)
+        for (size_t k = 0; k < source_n_files(work->src); k++)
+            if (file_is(source_file(work->src, k), work->files[i].path))
+                return fail(err, ERR_USAGE,
+                            "%s: it is what is converted; the result needs a name of "
+                            "its own",
+                            work->files[i].path);
+    return OK;
+}
+
 /* One try. *again becomes true when a tensor has to be kept wider first. */
 static enum status try_run(const char *source, const char *out_path,
                            const struct convert_options *options,
@@ -182,7 +195,9 @@ static enum status try_run(const char *source, const char *out_path,
         return st;
     for (size_t i = 0; !wider->at && i < work->src->n_notes; i++)
         log_warn("%s: %s", source, work->src->notes[i]);
-    st = check_memory(work, options->max_memory, err);
+    st = check_targets(work, err);
+    if (st == OK)
+        st = check_memory(work, options->max_memory, err);
     if (st == OK)
         st = pack_run(work, options, progress, &packed, err);
     if (st == OK) {
