@@ -488,7 +488,8 @@ static void write_moments(const char *path, const struct input *inputs,
         snprintf(items[n].name, sizeof(items[n].name), "%s", inputs[n].name);
     }
     cr_assert_eq(moments_create(path, &(struct moments_header){.chunk_size = 512}, items,
-                                n, true, &writer, &err),
+                                n, &(struct output_options){.force = true}, &writer,
+                                &err),
                  OK, "%s", err.text);
     for (size_t i = 0; i < n; i++) {
         struct gram grams[2];
