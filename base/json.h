@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Parse a configuration file of at most 16 MB: an object at the top, unique keys, no NUL in
+/* Parse a configuration file of at most 16 MB and 1,048,576 values: an object at the top, unique keys, no NUL in
  * strings. NaN and Infinity literals, which Python writes, are refused; integers beyond 64 bits,
  * which it writes too, become reals. The caller owns *out
  * (json_decref). Sentences begin with the path. ERR_USAGE when missing; ERR_CORRUPT. */

@@ -11,7 +11,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_BYTES = 16 << 20 };
+/* A value of two bytes takes jansson 200: their number is what bounds memory. */
+enum { MAX_BYTES = 16 << 20, MAX_VALUES = 1 << 20 };
+
+/* One, and the commas and opening brackets outside of strings: at least as many as there are values,
+ * at most twice as many. */
+static bool has_few_values(const char *text, size_t n)
+{
+    size_t n_values = 1;
+
+    for (size_t i = 0; i < n; i++) {
+        if (text[i] == '"')
+            for (i++; i < n && text[i] != '"'; i++)
+                i += text[i] == '\\';
+        else
+            n_values += text[i] == ',' || text[i] == '[' || text[i] == '{';
+    }
+    return n_values <= MAX_VALUES;
+}
 
 /* A literal without a point or an exponent whose value does not fit int64. */
 static bool is_too_big(const struct json_scanner *scanner)
@@ -103,7 +120,8 @@ static enum status bad_json(const char *path, const char *text, size_t n,
                           ? (size_t)trouble->position
                           : 0;
 
-    if (json_error_code(trouble) == json_error_out_of_memory)
+    /* Not every allocation that fails in there leaves a word. */
+    if (json_error_code(trouble) == json_error_out_of_memory || trouble->text[0] == '\0')
         return fail(err, ERR_NOMEM, "%s: no memory for its tree", path);
     if (json_error_code(trouble) == json_error_invalid_utf8)
         return fail(err, ERR_CORRUPT, "%s: not UTF-8: %s", path, trouble->text);
@@ -122,6 +140,10 @@ static enum status read_tree(const char *path, json_t **out, struct error *err)
 
     if (st != OK)
         return st;
+    if (!has_few_values(text, n)) {
+        free(text);
+        return fail(err, ERR_CORRUPT, "%s: more than %d values", path, MAX_VALUES);
+    }
     *out = parse(text, n, &trouble);
     st = *out ? OK : bad_json(path, text, n, &trouble, err);
     free(text);

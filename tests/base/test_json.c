@@ -273,6 +273,39 @@ Test(json_read_file, keeps_to_its_rules)
     fixture_remove(folder);
 }
 
+/* {"a": [1,1,...,1]}: the object, the list and n numbers are n + 2 values. */
+static enum status read_numbers(const char *path, size_t n, struct error *err)
+{
+    static const char head[] = "{\",[,[\": [";
+    const size_t n_head = sizeof(head) - 1, n_bytes = n_head + 2 * n + 1;
+    char *text = malloc(n_bytes);
+    json_t *tree = NULL;
+    enum status st;
+
+    memcpy(text, head, n_head);
+    for (size_t i = 0; i < n; i++)
+        memcpy(text + n_head + 2 * i, "1,", 2);
+    memcpy(text + n_bytes - 2, "]}", 2);
+    fixture_write(path, text, n_bytes);
+    st = json_read_file(path, &tree, err);
+    json_decref(tree);
+    free(text);
+    return st;
+}
+
+Test(json_read_file, holds_a_million_values_and_no_more)
+{
+    char folder[FIXTURE_PATH], path[FIXTURE_PATH];
+    struct error err = {0};
+
+    fixture_folder(folder);
+    fixture_join(path, folder, "config.json");
+    cr_expect_eq(read_numbers(path, (1 << 20) - 2, &err), OK, "%s", err.text);
+    cr_expect_eq(read_numbers(path, (1 << 20) - 1, &err), ERR_CORRUPT);
+    cr_expect_not_null(strstr(err.text, "1048576 values"), "%s", err.text);
+    fixture_remove(folder);
+}
+
 /* As a tokenizer_config.json without a limit has it. */
 Test(json_read_file, integers_beyond_64_bits_become_reals)
 {
