@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { RECIPE_MAX_BYTES = 1 << 20 };
+enum { RECIPE_MAX_BYTES = 1 << 20, PATTERN_MOST = 128 }; /* names have 63 bytes */
 
 static char *trim(char *text)
 {
@@ -57,6 +57,9 @@ static enum status read_line(struct recipe *recipe, char *text, struct recipe_li
     *equals = '\0';
     out->pattern = trim(text);
     const char *type = trim(equals + 1);
+    if (strlen(out->pattern) > PATTERN_MOST)
+        return fail(err, ERR_USAGE, "%s:%u: a pattern of more than %d bytes",
+                    recipe->path, out->line, PATTERN_MOST);
     if (*out->pattern == '@') {
         *is_rule = false;
         return read_origin(recipe, out->line, out->pattern, type, err);

@@ -32,16 +32,17 @@ static enum status no_memory(struct error *err)
     return fail(err, ERR_NOMEM, "no memory for the chat templates");
 }
 
-/* Add a template, copied; the first of a name stays. */
+/* Add a template of the file `path`, copied; the first of a name stays. */
 static enum status add(struct chat_templates *to, const char *name, const char *text,
-                       size_t n, struct error *err)
+                       size_t n, const char *path, struct error *err)
 {
     struct chat_template *list;
 
     if (chat_template_named(to, name))
         return OK;
     if (to->n == TEMPLATES_MOST)
-        return fail(err, ERR_CORRUPT, "more than %d chat templates", TEMPLATES_MOST);
+        return fail(err, ERR_CORRUPT, "%s: more than %d chat templates", path,
+                    TEMPLATES_MOST);
     list = arena_array(&to->arena, to->n + 1, sizeof(*list));
     if (!list)
         return no_memory(err);
@@ -65,7 +66,7 @@ static enum status add_file(struct chat_templates *to, const char *name, const c
     enum status st = file_read_all(path, TEMPLATE_BYTES, &text, &n, err);
 
     if (st == OK)
-        st = add(to, name, text, n, err);
+        st = add(to, name, text, n, path, err);
     free(text);
     return st;
 }
@@ -137,7 +138,7 @@ static enum status add_value(struct chat_templates *to, const char *name,
     if (!name || !json_is_string(text))
         return fail(err, ERR_CORRUPT, "%s: a chat template without a name or a text",
                     path);
-    return add(to, name, json_string_value(text), json_string_length(text), err);
+    return add(to, name, json_string_value(text), json_string_length(text), path, err);
 }
 
 /* A text, a list of {name, template}, or a mapping from names to texts. */

@@ -98,9 +98,13 @@ Test(plan, names_the_line_of_a_recipe_that_is_none)
 {
     static const struct {
         const char *text, *says;
-    } cases[] = {{"a = Q4_0\nnonsense\n", "recipe.txt:2: \"nonsense\""},
-                 {"a = Q9\n", "recipe.txt:1: \"Q9\" is not a type"},
-                 {" = Q4_0\n", "recipe.txt:1:"}};
+    } cases[] = {
+        {"a = Q4_0\nnonsense\n", "recipe.txt:2: \"nonsense\""},
+        {"a = Q9\n", "recipe.txt:1: \"Q9\" is not a type"},
+        {" = Q4_0\n", "recipe.txt:1:"},
+        {"*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*"
+         "a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a = Q4_0\n",
+         "recipe.txt:1: a pattern of more than 128 bytes"}};
     char folder[FIXTURE_PATH];
     char path[FIXTURE_PATH];
 
