@@ -114,15 +114,15 @@ def main():
     if not moments.exists():
         source = args.work / "eg-f32.gguf"
         m.carat("calibrate", source, "--text", text, "-o", imatrix, "--hessian", moments,
-                "--chunks", args.chunks, "-f")
+                "--tokens", 512 * args.chunks, "-f")
     m.row("Q4_0 `search`, importance (moments)",
-          *m.convert("q4i", "--type", "Q4_0", "--method", "search", "--imatrix", imatrix))
+          *m.convert("q4i", "--type", "Q4_0", "--method", "search", "--imatrix", imatrix,
+                     "--equalize", "off"))
     m.row("Q4_0 `compensate` (moments)",
-          *m.convert("q4c", "--type", "Q4_0", "--method", "compensate", "--stats", moments))
-    if m.carat.has("convert", "--equalize"):
-        m.row("Q4_0 `compensate`, equalized (moments)",
-              *m.convert("q4ce", "--type", "Q4_0", "--method", "compensate", "--stats", moments,
-                         "--equalize"))
+          *m.convert("q4c", "--type", "Q4_0", "--method", "compensate", "--stats", moments,
+                     "--equalize", "off"))
+    m.row("Q4_0 `compensate`, equalized (moments)",
+          *m.convert("q4ce", "--type", "Q4_0", "--method", "compensate", "--stats", moments))
 
 
 if __name__ == "__main__":

@@ -21,15 +21,15 @@ SAME_TYPES = {"Q4_0": ("ffn_down", "Q4_0")}
 METHODS = {
     "stock": None,
     "stock+imatrix": None,
-    "search": ["--method", "search"],
-    "search+imatrix": ["--method", "search", "--imatrix", "{imatrix}"],
-    "compensate": ["--method", "compensate", "--stats", "{moments}"],
-    "search+equalize": ["--method", "search", "--equalize"],
+    "search": ["--method", "search", "--equalize", "off"],
+    "search+imatrix": ["--method", "search", "--imatrix", "{imatrix}", "--equalize", "off"],
+    "compensate": ["--method", "compensate", "--stats", "{moments}", "--equalize", "off"],
+    "search+equalize": ["--method", "search", "--equalize", "auto"],
     "search+imatrix+equalize": ["--method", "search", "--imatrix", "{imatrix}", "--stats",
-                                "{moments}", "--equalize"],
-    "compensate+equalize": ["--method", "compensate", "--stats", "{moments}", "--equalize"],
-    "text": ["--method", "compensate", "--text", "{text}"],
-    "text+equalize": ["--method", "compensate", "--text", "{text}", "--equalize"],
+                                "{moments}", "--equalize", "auto"],
+    "compensate+equalize": ["--method", "compensate", "--stats", "{moments}", "--equalize", "auto"],
+    "text": ["--method", "compensate", "--text", "{text}", "--equalize", "off"],
+    "text+equalize": ["--method", "compensate", "--text", "{text}", "--equalize", "auto"],
 }
 
 
@@ -84,7 +84,7 @@ class Model:
         if not moments.exists():
             part = self.work / f"part{os.getpid()}.moments"
             self.carat("calibrate", self.source, "--text", self.args.calibrate, "-o", imatrix,
-                       "--hessian", part, "--chunks", self.args.calibrate_chunks, "-f")
+                       "--hessian", part, "--tokens", 512 * self.args.calibrate_chunks, "-f")
             part.rename(moments)
         return {"imatrix": imatrix, "moments": moments}
 

@@ -360,7 +360,8 @@ Test(sensitivity, refuses_what_it_is_not)
         cr_expect_eq(sensitivity_read(path, &s, &err), cases[i].code, "case %zu", i);
         cr_expect_not_null(strstr(err.text, cases[i].says), "case %zu: %s", i, err.text);
     }
-    fixture_write(path, HEAD "a\0b\tQ4_0\t1\tscaled\n", sizeof(HEAD) + 19);
+    static const char with_nul[] = HEAD "a\0b\tQ4_0\t1\tscaled\n";
+    fixture_write(path, with_nul, sizeof(with_nul) - 1);
     struct sensitivity s;
     struct error err = {0};
     cr_expect_eq(sensitivity_read(path, &s, &err), ERR_CORRUPT);
