@@ -39,8 +39,8 @@ struct work {
     struct moments *moments; /* owned; NULL without second moments */
     const struct mix *mix;
     enum method method;
-    struct recipe_origin origin; /* when the types were chosen for a size */
-    const char *verdict;         /* then: what came of it, for people; else NULL */
+    struct recipe_origin origin;       /* when the types were chosen for a size */
+    const char *verdict;               /* then: what came of it, for people; else NULL */
     struct equalization *equalization; /* the source's; NULL: nothing was looked at */
     struct work_item
         *items; /* in the order of writing; each file's are in order of offset */

@@ -144,7 +144,7 @@ static enum status merge_lokr(struct adapter *ad, const struct adapter_group *gr
     struct kron *kron = arena_alloc(&ad->cp->arena, sizeof(*kron));
     struct merge m = {.apply = add_kron};
     uint64_t d1[2] = {0}, d2[2] = {0},
-        rank = json_is_integer(r) ? (uint64_t)json_integer_value(r) : 8;
+             rank = json_is_integer(r) ? (uint64_t)json_integer_value(r) : 8;
     double scale;
     enum status st;
 

@@ -17,7 +17,7 @@
 
 enum tiny_kind {
     TINY_E2B, /* 4 layers, the last 2 share keys and values (dead ones stored); per-layer table */
-    TINY_MOE, /* 2 layers, 4 experts; values are keys on the full layer */
+    TINY_MOE,    /* 2 layers, 4 experts; values are keys on the full layer */
     TINY_GEMMA3, /* 2 layers, 4 query and 2 key heads; values without a norm */
 };
 
