@@ -85,6 +85,13 @@ struct witness {
     struct gram gram[2];
 };
 
+/* A witness of what one product reads. */
+#define INPUT_OF(name, first_weight, of_layer, of_expert)                                \
+    {                                                                                    \
+        .input = (name), .weight = (first_weight), .what = "input", .layer = (of_layer), \
+        .expert = (of_expert)                                                            \
+    }
+
 struct watch {
     struct witness *list;
     size_t n;
@@ -187,37 +194,13 @@ static void check_member(const char *member, struct witness *list, size_t n)
 Test(calibrate, gathers_what_a_plain_run_shows, .timeout = 300)
 {
     static struct witness e2b[] = {
-        {.input = "ple_model_in",
-         .weight = "per_layer_model_proj.weight",
-         .what = "input",
-         .layer = -1,
-         .expert = -1},
-        {.input = "blk.0.attn_in",
-         .weight = "blk.0.attn_q.weight",
-         .what = "input",
-         .layer = 0,
-         .expert = -1},
-        {.input = "blk.2.ffn_mid",
-         .weight = "blk.2.ffn_down.weight",
-         .what = "input",
-         .layer = 2,
-         .expert = -1},
+        INPUT_OF("ple_model_in", "per_layer_model_proj.weight", -1, -1),
+        INPUT_OF("blk.0.attn_in", "blk.0.attn_q.weight", 0, -1),
+        INPUT_OF("blk.2.ffn_mid", "blk.2.ffn_down.weight", 2, -1),
         {.input = "blk.3.ple_table", .what = "ple_gate", .layer = 3, .expert = -1},
-        {.input = "blk.4.ple_mid",
-         .weight = "blk.4.proj.weight",
-         .what = "input",
-         .layer = 4,
-         .expert = -1},
-        {.input = "blk.5.attn_out",
-         .weight = "blk.5.attn_output.weight",
-         .what = "input",
-         .layer = 5,
-         .expert = -1},
-        {.input = "head_in",
-         .weight = "token_embd.weight",
-         .what = "input",
-         .layer = -1,
-         .expert = -1},
+        INPUT_OF("blk.4.ple_mid", "blk.4.proj.weight", 4, -1),
+        INPUT_OF("blk.5.attn_out", "blk.5.attn_output.weight", 5, -1),
+        INPUT_OF("head_in", "token_embd.weight", -1, -1),
     };
 
     check_member("golden/e2b", e2b, sizeof(e2b) / sizeof(e2b[0]));
@@ -226,26 +209,10 @@ Test(calibrate, gathers_what_a_plain_run_shows, .timeout = 300)
 Test(calibrate, gathers_experts_one_by_one, .timeout = 300)
 {
     static struct witness moe[] = {
-        {.input = "blk.1.attn_out",
-         .weight = "blk.1.attn_output.weight",
-         .what = "input",
-         .layer = 1,
-         .expert = -1},
-        {.input = "blk.1.exps_in.2",
-         .weight = "blk.1.ffn_gate_up_exps.weight",
-         .what = "input",
-         .layer = 1,
-         .expert = 2},
-        {.input = "blk.2.exps_mid.1",
-         .weight = "blk.2.ffn_down_exps.weight",
-         .what = "input",
-         .layer = 2,
-         .expert = 1},
-        {.input = "head_in",
-         .weight = "token_embd.weight",
-         .what = "input",
-         .layer = -1,
-         .expert = -1},
+        INPUT_OF("blk.1.attn_out", "blk.1.attn_output.weight", 1, -1),
+        INPUT_OF("blk.1.exps_in.2", "blk.1.ffn_gate_up_exps.weight", 1, 2),
+        INPUT_OF("blk.2.exps_mid.1", "blk.2.ffn_down_exps.weight", 2, 1),
+        INPUT_OF("head_in", "token_embd.weight", -1, -1),
     };
 
     check_member("golden/26b-a4b", moe, sizeof(moe) / sizeof(moe[0]));
@@ -254,16 +221,8 @@ Test(calibrate, gathers_experts_one_by_one, .timeout = 300)
 Test(calibrate, gathers_from_gemma_3, .timeout = 300)
 {
     static struct witness gemma3[] = {
-        {.input = "blk.1.attn_in",
-         .weight = "blk.1.attn_q.weight",
-         .what = "input",
-         .layer = 1,
-         .expert = -1},
-        {.input = "blk.2.ffn_mid",
-         .weight = "blk.2.ffn_down.weight",
-         .what = "input",
-         .layer = 2,
-         .expert = -1},
+        INPUT_OF("blk.1.attn_in", "blk.1.attn_q.weight", 1, -1),
+        INPUT_OF("blk.2.ffn_mid", "blk.2.ffn_down.weight", 2, -1),
     };
 
     check_member("golden/gemma3-text", gemma3, sizeof(gemma3) / sizeof(gemma3[0]));
