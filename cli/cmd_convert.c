@@ -6,6 +6,7 @@
 #include "cli/ui.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <sys/resource.h>
 
 /* The most memory this process ever had resident, in bytes. */
@@ -27,6 +28,77 @@ static void print_files(const struct convert_result *result)
     putchar('\n');
 }
 
+static json_t *rounded_json(const struct rounded_tensor *t)
+{
+    json_t *out = json_pack("{s:s,s:s,s:s}", "name", t->name, "type",
+                            block_type_name(t->type), "method", t->rounding);
+
+    if (t->n_blocks) {
+        json_object_set_new(out, "blocks", json_integer((json_int_t)t->n_blocks));
+        json_object_set_new(out, "exact_blocks", json_integer((json_int_t)t->n_exact));
+    }
+    if (t->n_matrices) {
+        json_object_set_new(out, "judged", json_integer((json_int_t)t->n_matrices));
+        json_object_set_new(out, "fell_back", json_integer((json_int_t)t->n_fell_back));
+        json_object_set_new(out, "damping", ui_json_real(t->damping));
+        json_object_set_new(out, "held_out_loss", ui_json_real(t->held_out_loss));
+    }
+    return out;
+}
+
+static json_t *all_rounded_json(const struct convert_result *result)
+{
+    json_t *out = json_array();
+
+    for (size_t i = 0; i < result->n_rounded; i++)
+        json_array_append_new(out, rounded_json(&result->rounded[i]));
+    return out;
+}
+
+/* Blocks on a grid, tensor by tensor where some are not exact, and all together. */
+static void note_grid(struct ui *ui, const struct convert_result *result)
+{
+    uint64_t n_blocks = 0, n_exact = 0;
+    size_t n_tensors = 0;
+
+    for (size_t i = 0; i < result->n_rounded; i++) {
+        const struct rounded_tensor *t = &result->rounded[i];
+
+        n_blocks += t->n_blocks;
+        n_exact += t->n_exact;
+        n_tensors += t->n_blocks > 0;
+        if (t->n_exact < t->n_blocks)
+            ui_note(ui, "%s: %.3f %% of its blocks are exact", t->name,
+                    100.0 * (double)t->n_exact / (double)t->n_blocks);
+    }
+    if (n_blocks)
+        ui_note(ui,
+                "%zu tensors were trained on a 4-bit grid: %" PRIu64 " of %" PRIu64
+                " blocks are exact",
+                n_tensors, n_exact, n_blocks);
+}
+
+/* What feedback gained where the held-out inputs judged it. */
+static void note_feedback(struct ui *ui, const struct convert_result *result)
+{
+    uint64_t n_judged = 0, n_fell_back = 0;
+    double log_gain = 0;
+
+    for (size_t i = 0; i < result->n_rounded; i++) {
+        const struct rounded_tensor *t = &result->rounded[i];
+
+        n_judged += t->n_matrices;
+        n_fell_back += t->n_fell_back;
+        log_gain += (double)(t->n_matrices - t->n_fell_back) * log(t->held_out_loss);
+    }
+    if (n_judged > n_fell_back)
+        ui_note(ui,
+                "error feedback: loss on held-out inputs %.0f %% of the search's over "
+                "%" PRIu64 " matrices; %" PRIu64 " more are better searched",
+                100 * exp(log_gain / (double)(n_judged - n_fell_back)),
+                n_judged - n_fell_back, n_fell_back);
+}
+
 static enum status print_json(const struct convert_result *result, const char *type,
                               struct error *err)
 {
@@ -39,9 +111,12 @@ static enum status print_json(const struct convert_result *result, const char *t
                       ui_json_text(result->files[i].path, strlen(result->files[i].path)),
                       "bytes", (json_int_t)result->files[i].bytes, "sha256",
                       result->files[i].sha256));
-    return ui_json(json_pack("{s:o,s:I,s:f,s:I,s:s}", "files", files, "tensors",
-                             (json_int_t)result->n_tensors, "seconds", result->seconds,
-                             "peak_rss", (json_int_t)peak_rss(), "type", type),
+    return ui_json(json_pack("{s:o,s:I,s:f,s:I,s:s,s:I,s:I,s:o}", "files", files,
+                             "tensors", (json_int_t)result->n_tensors, "seconds",
+                             result->seconds, "peak_rss", (json_int_t)peak_rss(), "type",
+                             type, "equalizable", (json_int_t)result->n_equalizable,
+                             "equalized", (json_int_t)result->n_equalized, "rounding",
+                             all_rounded_json(result)),
                    err);
 }
 
@@ -83,6 +158,8 @@ static enum status convert(const char *source, struct conversion *request, struc
         bytes += result.files[i].bytes;
     ui_note(ui, "%zu tensors, %s in %.1f s", result.n_tensors, ui_size(size, bytes),
             result.seconds);
+    note_grid(ui, &result);
+    note_feedback(ui, &result);
     if (ui->json)
         st = print_json(&result, request->type, err);
     else

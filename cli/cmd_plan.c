@@ -21,12 +21,12 @@ static void shape_text(char *text, size_t n_text, const struct plan_entry *e)
 
 static bool print_tensors(const struct plan *plan)
 {
-    static const char *const heads[] = {"tensor", "shape", "from",   "as",  "bytes",
+    static const char *const heads[] = {"tensor", "shape", "from",   "as",  "by", "bytes",
                                         "offset", "file",  "source", "how", "why"};
     struct table table;
     char shape[96];
 
-    table_begin(&table, "lrllrrrlll");
+    table_begin(&table, "lrlllrrrlll");
     for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
         table_cell(&table, "%s", heads[i]);
     for (size_t i = 0; i < plan->n_entries; i++) {
@@ -37,6 +37,7 @@ static bool print_tensors(const struct plan *plan)
         table_cell(&table, "%s", shape);
         table_cell(&table, "%s", e->source_type);
         table_cell(&table, "%s", block_type_name(e->type));
+        table_cell(&table, "%s", *e->rounding ? e->rounding : "copy");
         table_cell(&table, "%" PRIu64, e->n_bytes);
         table_cell(&table, "%" PRIu64, e->offset);
         table_cell(&table, "%d", e->file + 1);
@@ -68,11 +69,12 @@ static json_t *entry_json(const struct plan_entry *e)
 
     for (int i = 0; i < e->n_dims; i++)
         json_array_append_new(shape, json_integer((json_int_t)e->ne[i]));
-    return json_pack("{s:s,s:o,s:o,s:s,s:s,s:s,s:I,s:I,s:i,s:s}", "name", e->name,
+    return json_pack("{s:s,s:o,s:o,s:s,s:s,s:s,s:s,s:I,s:I,s:i,s:s}", "name", e->name,
                      "source", ui_json_text(e->source, strlen(e->source)), "ne", shape,
                      "source_type", e->source_type, "transform", e->transform, "type",
-                     block_type_name(e->type), "bytes", (json_int_t)e->n_bytes, "offset",
-                     (json_int_t)e->offset, "file", e->file, "why", e->why ? e->why : "");
+                     block_type_name(e->type), "rounding", e->rounding, "bytes",
+                     (json_int_t)e->n_bytes, "offset", (json_int_t)e->offset, "file",
+                     e->file, "why", e->why ? e->why : "");
 }
 
 static enum status print_json(const struct plan *plan, struct error *err)

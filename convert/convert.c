@@ -7,6 +7,7 @@
 #include "convert/slabs.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -20,6 +21,14 @@ struct shown_plan {
     struct arena arena;
 };
 
+static const char *rounding_of(const struct work_item *item)
+{
+    const struct block_info *info = block_type_info(item->type);
+
+    return info->is_quantized && item->type != item->e->kept ? method_name(item->method)
+                                                             : "";
+}
+
 static struct plan_entry show_item(const struct work_item *item)
 {
     struct plan_entry entry = {.name = item->e->name,
@@ -28,6 +37,7 @@ static struct plan_entry show_item(const struct work_item *item)
                                .source_type = item->e->t->type,
                                .type = item->type,
                                .why = item->why,
+                               .rounding = rounding_of(item),
                                .n_dims = item->e->n_dims,
                                .n_bytes = item->n_bytes,
                                .offset = item->offset,
@@ -148,6 +158,48 @@ static enum status fill_result(const struct work *work, const struct pack_result
     return OK;
 }
 
+static struct rounded_tensor tell_item(const struct work_item *item,
+                                       const struct item_tally *tally)
+{
+    const struct feedback_report *fed = &tally->feedback;
+    const double n = (double)(fed->n_matrices - fed->n_fell_back);
+
+    return (struct rounded_tensor){.name = strdup(item->e->name),
+                                   .type = item->type,
+                                   .rounding = rounding_of(item),
+                                   .n_blocks = tally->n_blocks,
+                                   .n_exact = tally->n_exact,
+                                   .n_matrices = fed->n_matrices,
+                                   .n_fell_back = fed->n_fell_back,
+                                   .damping = fed->damping,
+                                   .held_out_loss = n > 0 ? exp(fed->log_gain / n) : 1};
+}
+
+static enum status tell_rounding(const struct work *work,
+                                 const struct item_tally *tallies,
+                                 struct convert_result *result, struct error *err)
+{
+    if (work->equalization) {
+        const struct equalize_counts n = equalize_counts(work->equalization);
+
+        result->n_equalizable = n.n_inputs;
+        result->n_equalized = n.n_full + n.n_sparse;
+    }
+    result->rounded = calloc(work->n_items + 1, sizeof(*result->rounded));
+    if (!result->rounded)
+        return fail(err, ERR_NOMEM, "no memory for the report");
+    for (size_t i = 0; i < work->n_items; i++) {
+        if (*rounding_of(&work->items[i]) == '\0')
+            continue;
+        struct rounded_tensor *told = &result->rounded[result->n_rounded++];
+
+        *told = tell_item(&work->items[i], &tallies[i]);
+        if (!told->name)
+            return fail(err, ERR_NOMEM, "no memory for the report");
+    }
+    return OK;
+}
+
 /* Remember that an item must stay wide. */
 static enum status widen(struct wider *wider, const struct work *work, size_t item,
                          struct error *err)
@@ -202,10 +254,13 @@ static enum status try_run(const char *source, const char *out_path,
         st = pack_run(work, options, progress, &packed, err);
     if (st == OK) {
         st = fill_result(work, &packed, result, err);
+        if (st == OK)
+            st = tell_rounding(work, packed.tallies, result, err);
     } else if (st == ERR_UNSUPPORTED && packed.is_too_wide) {
         st = widen(wider, work, packed.wide_item, err);
         *again = st == OK;
     }
+    free(packed.tallies);
     work_free(work);
     return st;
 }
@@ -240,5 +295,8 @@ void convert_result_free(struct convert_result *result)
 {
     for (size_t i = 0; i < sizeof(result->files) / sizeof(result->files[0]); i++)
         free(result->files[i].path);
+    for (size_t i = 0; i < result->n_rounded; i++)
+        free(result->rounded[i].name);
+    free(result->rounded);
     *result = (struct convert_result){0};
 }

@@ -88,6 +88,8 @@ struct plan_entry {
     const char *source_type; /* "BF16", "int4 g32", ... */
     enum block_type type;
     const char *why; /* the rule that decided the type */
+    /* How its numbers are rounded: "plain", "search", "compensate", "grid", or "" where they are not. */
+    const char *rounding;
     int n_dims;
     uint64_t ne[4];
     uint64_t n_bytes, offset; /* offset in its file */
@@ -119,6 +121,21 @@ void plan_free(struct plan *plan); /* NULL is fine */
 MUST_CHECK enum status convert_write_recipe(const struct plan *plan, const char *path,
                                             bool force, struct error *err);
 
+/* How one tensor's numbers were rounded. */
+struct rounded_tensor {
+    char *name;
+    enum block_type type;
+    const char *rounding; /* as in plan_entry */
+    /* "grid": blocks rounded in this run, and how many are exact. A resumed run counts what it made
+     * itself. */
+    uint64_t n_blocks, n_exact;
+    /* "compensate": matrices (an expert is one) whose feedback was judged on held-out inputs, how many
+     * of them fell back to the search because it lost less, the damping chosen for the others, and
+     * their mean loss on held-out inputs against the search's (1: nothing gained). */
+    uint64_t n_matrices, n_fell_back;
+    double damping, held_out_loss;
+};
+
 struct convert_result {
     struct {
         char *path;
@@ -126,6 +143,11 @@ struct convert_result {
         char sha256[65];
     } files[2];
     size_t n_files, n_tensors;
+    struct rounded_tensor
+        *rounded; /* in the order of writing; what is copied is left out */
+    size_t n_rounded;
+    size_t n_equalizable,
+        n_equalized; /* inputs with an exact rewrite, and those rewritten */
     double seconds;
 };
 

@@ -65,12 +65,11 @@ void feedback_free(struct feedback *fb)
     free(fb);
 }
 
-struct feedback_report feedback_report(const struct feedback *fb)
+struct feedback_report feedback_take_report(struct feedback *fb)
 {
-    struct feedback_report report = fb->report;
+    const struct feedback_report report = fb->report;
 
-    if (report.n_matrices)
-        report.mean_log_gain /= (double)report.n_matrices;
+    fb->report = (struct feedback_report){.damping = report.damping};
     return report;
 }
 
@@ -170,8 +169,9 @@ static enum status choose_metric(struct feedback *fb, const struct trial *t,
         *best = NULL;
         fb->report.n_fell_back++;
     } else if (least > 0) {
-        fb->report.mean_log_gain += log(least / search);
+        fb->report.log_gain += log(least / search);
     }
+    fb->report.damping = dampings[fb->damping];
     return OK;
 }
 

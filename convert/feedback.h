@@ -32,12 +32,13 @@ MUST_CHECK enum status feedback_rows(struct feedback *feedback,
                                      uint64_t n, const float *x, uint8_t *out,
                                      struct error *err);
 
-/* Mean over the matrices so far of held-out loss, relative to the search with the diagonal, and how
- * many fell back to it: for the report. */
+/* What was decided since it was last asked: groups of columns judged by their held-out loss, how many
+ * fell back to the search with the diagonal, the others' sum of ln(loss / loss of the search), and the
+ * damping chosen last. */
 struct feedback_report {
     size_t n_matrices, n_fell_back;
-    double mean_log_gain; /* of ln(loss / loss of the search) */
+    double log_gain, damping;
 };
-struct feedback_report feedback_report(const struct feedback *feedback);
+struct feedback_report feedback_take_report(struct feedback *feedback);
 
 #endif

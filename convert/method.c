@@ -17,7 +17,7 @@ static bool is_input_only(const struct work *work, const struct work_item *item)
     return false;
 }
 
-enum status work_decide_method(const struct work *work, struct work_item *item,
+enum status work_decide_method(struct work *work, struct work_item *item,
                                struct error *err)
 {
     const struct block_info *info = block_type_info(item->type);
@@ -31,6 +31,7 @@ enum status work_decide_method(const struct work *work, struct work_item *item,
     st = source_on_grid(item->e->t, &on_grid, err);
     if (st != OK)
         return st;
+    work->n_off_grid += on_grid && item->type != TYPE_Q4_0;
     if (on_grid)
         item->method = item->type == TYPE_Q4_0 ? METHOD_GRID : METHOD_PLAIN;
     else if (work->moments && work->method == METHOD_COMPENSATE &&

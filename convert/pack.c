@@ -300,6 +300,10 @@ enum status pack_run(const struct work *work, const struct convert_options *opti
     const bool had_begun = pack.journal != NULL;
     if (st == OK)
         st = commit(&pack, result, err);
+    if (st == OK) {
+        result->tallies = packer.tallies;
+        packer.tallies = NULL;
+    }
     pack_close(&pack, st);
     row_packer_close(&packer);
     ring_close(&pack.ring);

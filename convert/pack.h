@@ -4,10 +4,11 @@
 #ifndef CONVERT_PACK_H
 #define CONVERT_PACK_H
 
-#include "convert/plan.h"
+#include "convert/rows.h"
 
 struct pack_result {
     uint8_t digest[MAX_FILES][32]; /* SHA-256 of each file */
+    struct item_tally *tallies;    /* owned; by position in work.items; NULL on failure */
     /* A tensor whose type cannot hold its numbers: nothing was written; plan again with it wider. */
     bool is_too_wide;
     size_t wide_item;

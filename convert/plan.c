@@ -120,7 +120,7 @@ static enum status set_split_keys(struct gguf_meta *meta, uint16_t no, size_t n_
     return st;
 }
 
-static const char *method_name(enum method method)
+const char *method_name(enum method method)
 {
     static const char *const names[] = {[METHOD_PLAIN] = "plain",
                                         [METHOD_SEARCH] = "search",
@@ -326,6 +326,7 @@ static void drop_files(struct work *work)
         gguf_meta_free(work->files[i].meta);
         work->files[i] = (struct work_file){0};
     }
+    work->n_off_grid = 0;
     work->n_items = 0;
 }
 
@@ -361,6 +362,35 @@ static enum status fit(struct work *work, const char *out_path,
         st = fail(err, ERR_UNSUPPORTED,
                   "%s: %" PRIu64 " bytes came out for --target-size %" PRIu64,
                   work->src->path, sum, options->target_size);
+    return st;
+}
+
+/* Rounding plainly misses some blocks of a 4-bit grid, and other types nearly all: the user is told how
+ * to keep them. One matrix speaks for all when nothing else was looked at. */
+static enum status note_grid(struct work *work, struct error *err)
+{
+    static const char witness[] = "blk.0.ffn_up.weight";
+    bool on_grid = false;
+    enum status st = OK;
+
+    for (size_t i = 0; st == OK && i < work->n_items; i++) {
+        const struct work_item *item = &work->items[i];
+
+        if (work->method == METHOD_PLAIN && strcmp(item->e->name, witness) == 0 &&
+            is_quantized(item->type) && !is_repacked(item))
+            st = source_on_grid(item->e->t, &on_grid, err);
+    }
+    if (st == OK && on_grid)
+        st = source_note(work->src, err,
+                         "%s lies on a 4-bit grid, as quantization-aware training leaves "
+                         "weights; --type Q4_0 --method search keeps such blocks exactly",
+                         witness);
+    if (st == OK && work->n_off_grid)
+        st =
+            source_note(work->src, err,
+                        "%zu tensors lie on a 4-bit grid, as quantization-aware training "
+                        "leaves weights; --type Q4_0 keeps them exactly, %s does not",
+                        work->n_off_grid, mix_name(work->mix));
     return st;
 }
 
@@ -416,6 +446,8 @@ enum status work_plan(const char *source, const char *out_path,
         st = arrange(work, out_path, options, &types, wider, err);
     if (st == OK && options->target_size)
         st = fit(work, out_path, options, &types, wider, err);
+    if (st == OK)
+        st = note_grid(work, err);
     if (st != OK) {
         work_free(work);
         return st;

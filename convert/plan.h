@@ -24,6 +24,9 @@ struct work_item {
     enum method method;                   /* how its rows are rounded */
 };
 
+/* "plain", ...: as it stands in metadata and plans. */
+const char *method_name(enum method method);
+
 struct work_file {
     char *path;             /* owned */
     struct gguf_meta *meta; /* owned */
@@ -39,6 +42,7 @@ struct work {
     struct moments *moments; /* owned; NULL without second moments */
     const struct mix *mix;
     enum method method;
+    size_t n_off_grid;                 /* items on a 4-bit grid whose type is not Q4_0 */
     struct recipe_origin origin;       /* when the types were chosen for a size */
     const char *verdict;               /* then: what came of it, for people; else NULL */
     struct equalization *equalization; /* the source's; NULL: nothing was looked at */
@@ -72,7 +76,7 @@ MUST_CHECK enum status work_decide_types(struct work *work,
 
 /* How an item's rows are rounded: what the user asked for, where it can be done. Looks at its first
  * rows when that is not METHOD_PLAIN: weights on a 4-bit grid are left on it. */
-MUST_CHECK enum status work_decide_method(const struct work *work, struct work_item *item,
+MUST_CHECK enum status work_decide_method(struct work *work, struct work_item *item,
                                           struct error *err);
 
 /* Decide everything. Reads headers, configuration and tokenizer; writes nothing. */

@@ -23,7 +23,8 @@ enum status row_packer_open(struct row_packer *packer, const struct work *work,
     packer->piece = longest_row > PIECE_FLOATS ? longest_row : PIECE_FLOATS;
     if (mul_size(packer->piece, threads * sizeof(float), &n_bytes))
         packer->scratch = malloc(n_bytes);
-    return packer->scratch
+    packer->tallies = calloc(work->n_items + 1, sizeof(*packer->tallies));
+    return packer->scratch && packer->tallies
                ? OK
                : fail(err, ERR_NOMEM, "no memory for rows of %zu", longest_row);
 }
@@ -33,6 +34,7 @@ void row_packer_close(struct row_packer *packer)
     free(packer->scratch);
     free(packer->importance);
     free(packer->decoded);
+    free(packer->tallies);
     feedback_free(packer->feedback);
     *packer = (struct row_packer){0};
 }
@@ -45,6 +47,7 @@ struct run {
     uint8_t *packed;
     uint64_t rows_a_mat; /* rows that share an importance vector */
     atomic_bool is_bad, is_too_wide;
+    atomic_ullong n_exact; /* blocks on the grid */
 };
 
 /* The largest magnitude as bits: integers of non-negative floats order as the floats do, and NaN
@@ -70,11 +73,16 @@ static const float *importance_of(const struct run *run, uint64_t row)
 }
 
 /* Rows that share one importance vector. */
-static void quantize_run(const struct run *run, uint64_t row, uint64_t n, const float *x,
+static void quantize_run(struct run *run, uint64_t row, uint64_t n, const float *x,
                          uint8_t *out)
 {
     const struct work_item *item = run->item;
 
+    if (item->method == METHOD_GRID) {
+        atomic_fetch_add(&run->n_exact,
+                         quantize_on_grid(x, (size_t)n, (size_t)item->e->ne[0], out));
+        return;
+    }
     quantize_rows(item->type, item->method, x, (size_t)n, (size_t)item->e->ne[0],
                   importance_of(run, row), out);
 }
@@ -126,6 +134,17 @@ static void decode_range(void *arg, size_t begin, size_t end)
         atomic_store(&run->is_bad, true);
 }
 
+static void count_feedback(struct row_packer *packer, const struct work_item *item)
+{
+    struct feedback_report *sum = &packer->tallies[item - packer->work->items].feedback;
+    const struct feedback_report now = feedback_take_report(packer->feedback);
+
+    sum->n_matrices += now.n_matrices;
+    sum->n_fell_back += now.n_fell_back;
+    sum->log_gain += now.log_gain;
+    sum->damping = now.damping;
+}
+
 /* A whole slab with error feedback: threads share its rows inside. */
 static enum status pack_compensated(struct row_packer *packer, struct run *run,
                                     size_t grain, struct error *err)
@@ -150,6 +169,7 @@ static enum status pack_compensated(struct row_packer *packer, struct run *run,
         return OK;
     st = feedback_rows(packer->feedback, item, run->in.first, run->in.n, packer->decoded,
                        run->packed, err);
+    count_feedback(packer, item);
     if (st == OK && has_overflowed(item->type, run->packed, packer->decoded, count))
         atomic_store(&run->is_too_wide, true);
     return st;
@@ -232,6 +252,10 @@ enum status row_packer_run(struct row_packer *packer, const struct slab *slab,
         parallel_for((size_t)slab->n_rows, grain, pack_range, &run);
     if (st != OK)
         return st;
+    if (item->method == METHOD_GRID) {
+        packer->tallies[slab->item].n_blocks += slab->n_rows * (cols / 32);
+        packer->tallies[slab->item].n_exact += atomic_load(&run.n_exact);
+    }
     *too_wide = atomic_load(&run.is_too_wide);
     if (!atomic_load(&run.is_bad) || name_bad_value(&run, err) == OK)
         return OK;

@@ -17,6 +17,13 @@ struct row_packer {
     struct feedback *feedback; /* made when an item first wants it */
     float *decoded;            /* a slab as floats, for feedback */
     size_t n_decoded;
+    struct item_tally *tallies; /* by position in work->items */
+};
+
+/* What became of an item's rows, as far as this run made them. */
+struct item_tally {
+    uint64_t n_blocks, n_exact; /* METHOD_GRID */
+    struct feedback_report feedback;
 };
 
 MUST_CHECK enum status row_packer_open(struct row_packer *packer, const struct work *work,

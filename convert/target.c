@@ -47,7 +47,7 @@ static bool is_decided(const struct target *t, size_t item, size_t entry)
 
     return t->types->is_users[entry] || !convert_is_free(it->e->name, it->e->n_dims) ||
            (kept->is_quantized && t->types->of[entry] == it->e->kept) ||
-           (t->wider && t->wider->at && t->wider->at[item]);
+           it->method == METHOD_GRID || (t->wider && t->wider->at && t->wider->at[item]);
 }
 
 static void add_choice(struct chooser *c, const struct work_item *item,

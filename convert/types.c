@@ -2,7 +2,7 @@
  * types.c - which type each tensor gets, and who said so
  *
  * The last one that speaks decides: the mix, the source (numbers that are already blocks and fit as
- * they are), the recipe, --ple-type.
+ * they are, or lie on a block type's grid), the recipe, --ple-type.
  */
 #include "convert/plan.h"
 
@@ -79,6 +79,33 @@ static void types_by_source(const struct work *work, struct types *types)
     }
 }
 
+/* Weights trained on a 4-bit grid are exact in Q4_0, and in nothing wider: the mix's exceptions would
+ * spend more bytes and lose them. Not with METHOD_PLAIN, which promises llama-quantize's types. */
+static enum status types_by_grid(const struct work *work, struct types *types,
+                                 struct error *err)
+{
+    enum block_type base;
+    enum status st = OK;
+
+    if (work->method == METHOD_PLAIN ||
+        !block_type_from_name(mix_name(work->mix), &base) || base != TYPE_Q4_0)
+        return OK;
+    for (size_t i = 0; st == OK && i < work->src->n_entries; i++) {
+        const struct source_entry *e = &work->src->entries[i];
+        bool on_grid = false;
+
+        if (e->is_dead || !is_quantized(types->of[i]) || types->of[i] == base ||
+            types->of[i] == e->kept)
+            continue;
+        st = source_on_grid(e->t, &on_grid, err);
+        if (st == OK && on_grid) {
+            types->of[i] = base;
+            types->why[i] = "exact: weights on a 4-bit grid";
+        }
+    }
+    return st;
+}
+
 static enum status types_by_recipe(struct work *work, const char *path,
                                    struct types *types, struct error *err)
 {
@@ -145,7 +172,8 @@ enum status work_decide_types(struct work *work, const struct convert_options *o
     if (st != OK)
         return st;
     types_by_source(work, types);
-    if (options->recipe)
+    st = types_by_grid(work, types, err);
+    if (st == OK && options->recipe)
         st = types_by_recipe(work, options->recipe, types, err);
     if (st == OK && options->ple_type)
         st = types_by_ple(work, options->ple_type, types, err);

@@ -162,20 +162,30 @@ size_t quantize_count_grid(const float *x, size_t n_rows, size_t n_cols)
     return n_exact;
 }
 
-void grid_rows(const struct rows_in *in, void *out)
+size_t quantize_on_grid(const float *x, size_t n_rows, size_t n_cols, void *out)
 {
-    const size_t n_blocks = in->n_rows * (in->n_cols / 32);
+    const size_t n_blocks = n_rows * (n_cols / 32);
     struct q4_0 *blocks = out;
+    size_t n_exact = 0;
 
-    codec_find(in->type)->plain(in, out);
+    quantize_rows(TYPE_Q4_0, METHOD_PLAIN, x, n_rows, n_cols, NULL, out);
     for (size_t b = 0; b < n_blocks; b++) {
         struct coded coded = {0};
         int8_t codes[32];
 
-        if (!fit_grid(in->x + 32 * b, &coded.scale, codes) || coded.scale == 0.0f)
+        if (!fit_grid(x + 32 * b, &coded.scale, codes))
+            continue;
+        n_exact++;
+        if (coded.scale == 0.0f)
             continue;
         for (int i = 0; i < 32; i++)
             coded.q[i] = (uint8_t)(codes[i] + 8);
         pack_small(TYPE_Q4_0, &coded, &blocks[b], 1);
     }
+    return n_exact;
+}
+
+void grid_rows(const struct rows_in *in, void *out)
+{
+    quantize_on_grid(in->x, in->n_rows, in->n_cols, out);
 }

@@ -36,6 +36,9 @@ void quantize_rows(enum block_type type, enum method method, const float *x,
  * and rounds the other blocks plainly. n_cols must be a multiple of 32. */
 size_t quantize_count_grid(const float *x, size_t n_rows, size_t n_cols);
 
+/* What METHOD_GRID does to finite rows, and how many blocks came back exactly. */
+size_t quantize_on_grid(const float *x, size_t n_rows, size_t n_cols, void *out);
+
 /* True when every value is finite; otherwise *at is the index of the first that is not. */
 bool quantize_all_finite(const float *x, size_t n, size_t *at);
 

@@ -93,7 +93,7 @@ bool source_is_turned(const struct source_tensor *t, const uint64_t dims[3]);
 const struct source_tensor *source_turned(struct arena *arena,
                                           const struct source_tensor *t);
 
-/* True in *answer when its first rows lie on a grid of 4-bit codes, as quantization-aware training
+/* True in *answer when rows spread over it lie on a grid of 4-bit codes, as quantization-aware training
  * leaves them (quantize_count_grid()). */
 MUST_CHECK enum status source_on_grid(const struct source_tensor *t, bool *answer,
                                       struct error *err);
