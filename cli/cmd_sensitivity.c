@@ -19,7 +19,7 @@ struct wanted {
     const char *out, *type;
     int64_t n_ctx, n_chunks;
     int method; /* positions in "plain|search" */
-    bool every, force;
+    bool every, force, resume;
     uint64_t seed;
 };
 
@@ -36,6 +36,9 @@ struct study {
     struct logits_facts facts;
     struct logits_file *reference;
     char *reference_path;
+    const char *part_path; /* what is measured so far, in the form of the result */
+    struct sensitivity
+        part;             /* what an interrupted run measured, when this one resumes it */
     enum block_type type; /* run for each tensor */
     struct sensitivity result;
 };
@@ -96,12 +99,11 @@ static enum status diverge(struct study *s, size_t i, enum block_type type, doub
     return st;
 }
 
-static enum status add_row(struct study *s, const char *name, enum block_type type,
-                           double kld, bool is_measured)
+static void add_row(struct study *s, const char *name, enum block_type type, double kld,
+                    bool is_measured)
 {
     s->result.rows[s->result.n_rows++] = (struct sensitivity_row){
         .tensor = name, .type = type, .kld = kld, .is_measured = is_measured};
-    return OK;
 }
 
 /* The types that rows of this length can have; how many. */
@@ -115,6 +117,24 @@ static size_t fitting(uint64_t n_cols, enum block_type types[N_CANDIDATES])
     return n;
 }
 
+/* Take a tensor's rows from the run that is resumed, when it has just those this one would make. */
+static bool take_rows(struct study *s, const char *name, const enum block_type *types,
+                      size_t n, enum block_type run)
+{
+    size_t found = 0;
+    const struct sensitivity_row *rows = sensitivity_find(&s->part, name, &found);
+
+    if (found != n)
+        return false;
+    for (size_t k = 0; k < n; k++)
+        if (rows[k].type != types[k] ||
+            rows[k].is_measured != (s->wanted->every || types[k] == run))
+            return false;
+    for (size_t k = 0; k < n; k++)
+        add_row(s, name, types[k], rows[k].kld, rows[k].is_measured);
+    return true;
+}
+
 static enum status measure_tensor(struct study *s, size_t i, struct error *err)
 {
     const struct gguf_tensor *t = &trial_model(s->trial)->tensors[i];
@@ -124,6 +144,8 @@ static enum status measure_tensor(struct study *s, size_t i, struct error *err)
     const size_t n = fitting(t->ne[0], types);
     enum status st;
 
+    if (take_rows(s, t->name, types, n, run))
+        return OK;
     types[n] = run;
     st = trial_errors(s->trial, i, types, n + 1, errors, err);
     if (st == OK && !s->wanted->every)
@@ -137,9 +159,9 @@ static enum status measure_tensor(struct study *s, size_t i, struct error *err)
         else if (!is_run)
             kld = errors[n] > 0 ? measured * (errors[k] / errors[n]) : 0;
         if (st == OK)
-            st = add_row(s, t->name, types[k], kld, is_run);
+            add_row(s, t->name, types[k], kld, is_run);
     }
-    return st;
+    return st == OK ? sensitivity_write(&s->result, s->part_path, true, err) : st;
 }
 
 /* ---- all of them ---- */
@@ -180,6 +202,51 @@ static enum status measure_all(struct study *s, struct ui *ui, struct error *err
     return st;
 }
 
+static enum status read_texts(struct study *s, struct error *err)
+{
+    const struct wanted *w = s->wanted;
+    struct documents documents;
+    enum status st = documents_read(&w->texts, &documents, err);
+
+    if (st == OK)
+        st = mixed_text(s->judge.tok, s->judge.model->meta, &documents,
+                        (uint32_t)w->n_ctx, (uint32_t)w->n_chunks, &s->facts.text, err);
+    documents_free(&documents);
+    return st;
+}
+
+/* The head of the file, known before the first tensor is. */
+static enum status fill_head(struct study *s, struct error *err)
+{
+    char digest[65];
+
+    sha256_hex(s->facts.text.sha256, digest);
+    s->result.source = s->facts.source;
+    s->result.text = arena_strdup(&s->result.arena, digest);
+    s->result.method = s->wanted->method == METHOD_SEARCH ? "search" : "plain";
+    s->result.n_tokens = s->facts.text.n_scored;
+    return s->result.text ? OK : fail(err, ERR_NOMEM, "no memory for a digest");
+}
+
+/* What an earlier run left, which must have measured the same model on the same text. */
+static enum status open_part(struct study *s, struct error *err)
+{
+    enum status st;
+
+    if (!s->wanted->resume || !file_exists(s->part_path))
+        return OK;
+    st = sensitivity_read(s->part_path, &s->part, err);
+    if (st == OK && (strcmp(s->part.text, s->result.text) != 0 ||
+                     strcmp(s->part.source, s->result.source) != 0 ||
+                     strcmp(s->part.method, s->result.method) != 0 ||
+                     s->part.n_tokens != s->result.n_tokens))
+        st = fail(err, ERR_USAGE,
+                  "%s: it was measured on another model or text, or by another method; "
+                  "without --resume it is begun anew",
+                  s->part_path);
+    return st;
+}
+
 static enum status open_study(struct study *s, const char *path, struct error *err)
 {
     const struct wanted *w = s->wanted;
@@ -190,8 +257,7 @@ static enum status open_study(struct study *s, const char *path, struct error *e
         return fail(err, ERR_USAGE, "--type %s: not a type that can be written", w->type);
     st = judge_open_model(&s->judge, path, NULL, err);
     if (st == OK)
-        st = mixed_text(s->judge.tok, &w->texts, (uint32_t)w->n_ctx,
-                        (uint32_t)w->n_chunks, &s->facts.text, err);
+        st = read_texts(s, err);
     if (st == OK)
         st = trial_open(s->judge.model, (enum method)w->method, &s->trial, err);
     if (st != OK)
@@ -199,7 +265,11 @@ static enum status open_study(struct study *s, const char *path, struct error *e
     tokenizer_digest(s->judge.tok, s->facts.tokenizer);
     judge_name(&s->judge, s->facts.source);
     s->reference_path = arena_printf(&s->result.arena, "%s.reference", w->out);
-    return s->reference_path ? OK : fail(err, ERR_NOMEM, "no memory for a path");
+    s->part_path = arena_printf(&s->result.arena, "%s.part", w->out);
+    if (!s->reference_path || !s->part_path)
+        return fail(err, ERR_NOMEM, "no memory for a path");
+    st = fill_head(s, err);
+    return st == OK ? open_part(s, err) : st;
 }
 
 static void close_study(struct study *s)
@@ -209,18 +279,17 @@ static void close_study(struct study *s)
     trial_close(s->trial);
     judge_close(&s->judge);
     sensitivity_free(&s->result);
+    sensitivity_free(&s->part);
 }
 
 static enum status file_result(struct study *s, struct error *err)
 {
-    char digest[65];
+    const enum status st =
+        sensitivity_write(&s->result, s->wanted->out, s->wanted->force, err);
 
-    sha256_hex(s->facts.text.sha256, digest);
-    s->result.source = s->facts.source;
-    s->result.text = digest;
-    s->result.method = s->wanted->method == METHOD_SEARCH ? "search" : "plain";
-    s->result.n_tokens = s->facts.text.n_scored;
-    return sensitivity_write(&s->result, s->wanted->out, s->wanted->force, err);
+    if (st == OK)
+        (void)unlink(s->part_path);
+    return st;
 }
 
 static enum status print_result(const struct study *s, const struct ui *ui,
@@ -271,7 +340,10 @@ int cmd_sensitivity(int argc, char **argv)
     struct wanted wanted = {.type = "Q4_K", .n_ctx = 512, .n_chunks = 4};
     const struct option options[] = {
         {"text", 0, OPTION_TEXTS, &wanted.texts, "FILE",
-         "text to run; may be given several times", 0, 0},
+         "text, or .jsonl of conversations, to run; may be given several times; "
+         "'default', "
+         "which is also taken without this, stands for the texts that carat carries",
+         0, 0},
         {"output", 'o', OPTION_TEXT, &wanted.out, "FILE", "the file to write", 0, 0},
         {"ctx", 'c', OPTION_INT, &wanted.n_ctx, "N", "tokens a chunk (512)", 16, 32768},
         {"chunks", 0, OPTION_INT, &wanted.n_chunks, "N",
@@ -283,11 +355,13 @@ int cmd_sensitivity(int argc, char **argv)
         {"method", 0, OPTION_CHOICE, &wanted.method, "plain|search",
          "how tensors are rounded (plain)", 0, 0},
         {"force", 'f', OPTION_FLAG, &wanted.force, NULL, "overwrite", 0, 0},
+        {"resume", 0, OPTION_FLAG, &wanted.resume, NULL,
+         "go on from FILE.part, which an interrupted run left", 0, 0},
         {0},
     };
     const struct verb verb = {
         .name = "sensitivity",
-        .operands = "MODEL --text FILE -o FILE",
+        .operands = "MODEL -o FILE",
         .summary =
             "Measure what each tensor costs in each type, in divergence from MODEL. Runs "
             "the "
@@ -308,7 +382,7 @@ int cmd_sensitivity(int argc, char **argv)
     if (!args_parse(&verb, argc, argv, &args, &code))
         return code;
     if (wanted.texts.n == 0)
-        return args_refuse(&verb, "--text is needed");
+        wanted.texts = (struct texts){.at = {"default"}, .n = 1};
     if (!wanted.out)
         return args_refuse(&verb, "say where to write (-o FILE)");
     wanted.seed = (uint64_t)args.seed;

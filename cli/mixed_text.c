@@ -3,8 +3,6 @@
  */
 #include "cli/mixed_text.h"
 
-#include "cli/source_tokenizer.h"
-
 #include <stdlib.h>
 
 /* Make room for n more chunks of at most n_tokens tokens in all. */
@@ -58,41 +56,49 @@ static enum status take(struct logits_text *to, const struct logits_text *from,
     return st;
 }
 
-static enum status add_file(const struct tokenizer *tok, const char *path,
-                            const struct text_options *options, uint32_t n_chunks,
-                            struct logits_text *out, struct sha256 *hash,
-                            struct error *err)
+static bool is_conversations(const char *name)
+{
+    static const char suffix[] = ".jsonl";
+    const size_t n = strlen(name);
+
+    return n >= sizeof(suffix) && strcmp(name + n - (sizeof(suffix) - 1), suffix) == 0;
+}
+
+static enum status add_document(const struct tokenizer *tok, const struct gguf_meta *meta,
+                                const struct calibrate_document *document,
+                                const struct text_options *options, uint32_t n_chunks,
+                                struct logits_text *out, struct sha256 *hash,
+                                struct error *err)
 {
     struct logits_text text = {0};
-    char *bytes = NULL;
-    size_t n = 0;
-    enum status st = source_text(path, &bytes, &n, err);
+    enum status st =
+        is_conversations(document->name)
+            ? text_from_chat(tok, meta, document->bytes, document->n, options, &text, err)
+            : text_from_prose(tok, document->bytes, document->n, options, &text, err);
 
-    if (st != OK)
-        return st;
-    st = text_from_prose(tok, bytes, n, options, &text, err);
     if (st == OK)
         st = take(out, &text, n_chunks, err);
     else
-        st = fail_at(err, path);
+        st = fail_at(err, document->name);
     sha256_update(hash, text.sha256, sizeof(text.sha256));
-    out->n_ctx = text.n_ctx;
+    if (text.n_ctx > out->n_ctx)
+        out->n_ctx = text.n_ctx;
     logits_text_free(&text);
-    free(bytes);
     return st;
 }
 
-enum status mixed_text(const struct tokenizer *tok, const struct texts *paths,
-                       uint32_t n_ctx, uint32_t n_chunks, struct logits_text *out,
-                       struct error *err)
+enum status mixed_text(const struct tokenizer *tok, const struct gguf_meta *meta,
+                       const struct documents *documents, uint32_t n_ctx,
+                       uint32_t n_chunks, struct logits_text *out, struct error *err)
 {
     const struct text_options options = {.n_ctx = n_ctx};
     struct sha256 *hash = sha256_new();
     enum status st = hash ? OK : fail(err, ERR_NOMEM, "no memory for a digest");
 
     *out = (struct logits_text){0};
-    for (size_t i = 0; st == OK && i < paths->n; i++)
-        st = add_file(tok, paths->at[i], &options, n_chunks, out, hash, err);
+    for (size_t i = 0; st == OK && i < documents->n; i++)
+        st = add_document(tok, meta, &documents->at[i], &options, n_chunks, out, hash,
+                          err);
     if (hash)
         sha256_final(hash, out->sha256);
     if (st != OK)

@@ -16,6 +16,18 @@ run sensitivity "$model" --text "$work/text" -o "$work/b.sens" --ctx 16 --chunks
 status 0
 cmp -s "$work/a.sens" "$work/b.sens" || complain 'another number of threads, another file'
 
+# an interrupted run: what it measured is taken, as a number nobody would measure shows
+[ ! -e "$work/b.sens.part" ] || complain 'the part was left behind'
+head -30 "$work/a.sens" | sed 's/^\(token_embd.weight.Q4_K.\)[^\t]*/\11.250000e+02/' > "$work/r.sens.part"
+run sensitivity "$model" --text "$work/text" -o "$work/r.sens" --ctx 16 --chunks 1 --resume
+status 0
+grep -q 'token_embd.weight.Q4_K.1.250000e+02' "$work/r.sens" || complain 'begun anew'
+[ "$(diff "$work/a.sens" "$work/r.sens" | grep -c '^>')" = 1 ] || complain 'another file'
+head -30 "$work/a.sens" > "$work/q.sens.part"
+run sensitivity "$model" --text "$work/text" -o "$work/q.sens" --ctx 24 --chunks 1 --resume
+status 2
+says_part 'q.sens.part: it was measured on another model or text'
+
 run plan "$model" --target-size 4300000 --sensitivity "$work/a.sens" --recipe-out "$work/recipe"
 status 0
 prints_part 'predicted divergence'
