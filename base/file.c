@@ -2,6 +2,7 @@
  * file.c - read files at offsets
  */
 #include "base/file.h"
+#include "base/reads.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -84,6 +85,8 @@ enum status file_open(const char *path, struct file **out, struct error *err)
         goto out;
     }
     st = open_regular(path, &file->fd, &file->at_open, err);
+    if (st == OK)
+        st = reads_add(&file->at_open, err);
 
 out:
     if (st == OK)
@@ -233,14 +236,6 @@ out:
     free(text);
     file_close(file);
     return st;
-}
-
-bool file_is(const struct file *file, const char *path)
-{
-    struct stat info;
-
-    return stat(path, &info) == 0 && info.st_dev == file->at_open.st_dev &&
-           info.st_ino == file->at_open.st_ino;
 }
 
 bool file_exists(const char *path)

@@ -49,24 +49,31 @@ void file_close(struct file *file); /* NULL is fine */
 MUST_CHECK enum status file_read_all(const char *path, size_t max_bytes, char **out,
                                      size_t *n_bytes, struct error *err);
 
-/* True when the path leads to that very file, by whatever name. */
-bool file_is(const struct file *file, const char *path);
 bool file_exists(const char *path);    /* a regular file, after links */
 bool file_is_folder(const char *path); /* a directory, after links */
 
 /* ---- writing ---- */
+
+/* From now on this process writes over no file that it opens, by whatever name: for a program that
+ * does one thing and ends. */
+void file_guard_sources(void);
 
 struct output;
 
 struct output_options {
     bool force;  /* replace an existing target at commit */
     bool resume; /* keep and reopen an existing temporary instead of starting anew */
+    bool replaces_source; /* the target may be a file that was read here: an edit of it */
 };
 
 /* Create (or with `resume` reopen) the temporary for `path`. ERR_USAGE when the target
- * exists and `force` is off, or its folder is missing; ERR_IO. */
+ * exists and `force` is off, or its folder is missing; and, whatever `force` says, when the target
+ * is a source under file_guard_sources(). ERR_IO. */
 MUST_CHECK enum status output_open(const char *path, const struct output_options *options,
                                    struct output **out, struct error *err);
+
+/* What output_open() would say of the target, before hours are spent on what goes there. */
+MUST_CHECK enum status output_check(const char *path, bool force, struct error *err);
 
 /* Write n bytes at `offset`; any order. ERR_IO with the system's reason (disk full, file too
  * large); the temporary is kept for the caller to discard or resume. */
@@ -89,8 +96,8 @@ uint64_t output_size(const struct output *dst);    /* present size of the tempor
 const char *output_path(const struct output *dst); /* the final name */
 const char *output_temporary(const struct output *dst); /* where the bytes are now */
 
-/* Truncate to `n_bytes`, fsync, rename, fsync the folder; frees dst on every outcome. On
- * failure the temporary is removed. */
+/* Truncate to `n_bytes`, fsync, rename, fsync the folder; frees dst on every outcome. The target is
+ * looked at once more, as output_open() does. On failure the temporary is removed. */
 MUST_CHECK enum status output_commit(struct output *dst, uint64_t n_bytes,
                                      struct error *err);
 

@@ -5,6 +5,7 @@
  * processes with the same target do not mix their bytes.
  */
 #include "base/file.h"
+#include "base/reads.h"
 #include "base/writeback.h"
 
 #include <errno.h>
@@ -21,7 +22,7 @@ enum { WRITE_MOST = 1 << 30 };
 
 struct output {
     int fd;
-    bool force;
+    bool force, replaces_source;
     char *path, *temporary, *folder; /* owned */
     struct writeback writeback;
 };
@@ -72,6 +73,10 @@ static enum status check_target(const struct output *dst, struct error *err)
     if (!dst->force)
         return fail(err, ERR_USAGE, "%s: exists already (--force replaces it)",
                     dst->path);
+    if (!dst->replaces_source && reads_has(&info))
+        return fail(err, ERR_USAGE,
+                    "%s: it is what is read here; the result needs a name of its own",
+                    dst->path);
     return OK;
 }
 
@@ -90,6 +95,11 @@ static enum status open_temporary(struct output *dst, bool resume, struct error 
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     struct stat info;
 
+    /* Asked before there is one: a new file may get the inode of one that is gone. */
+    if (!resume && lstat(dst->temporary, &info) == 0 && reads_has(&info))
+        return fail(err, ERR_USAGE,
+                    "%s: it is what is read here, and %s would be written there first",
+                    dst->temporary, dst->path);
     dst->fd = open(dst->temporary, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK,
                    0666);
     if (dst->fd < 0 && (errno == ENOENT || errno == ENOTDIR))
@@ -110,6 +120,13 @@ static enum status open_temporary(struct output *dst, bool resume, struct error 
     return OK;
 }
 
+enum status output_check(const char *path, bool force, struct error *err)
+{
+    const struct output probe = {.path = (char *)(uintptr_t)path, .force = force};
+
+    return check_target(&probe, err);
+}
+
 enum status output_open(const char *path, const struct output_options *options,
                         struct output **out, struct error *err)
 {
@@ -120,6 +137,7 @@ enum status output_open(const char *path, const struct output_options *options,
         return fail(err, ERR_NOMEM, "%s: no memory to write it", path);
     dst->fd = -1;
     dst->force = options->force;
+    dst->replaces_source = options->replaces_source;
     st = name_parts(dst, path, err);
     if (st == OK)
         st = check_target(dst, err);

@@ -38,6 +38,8 @@ static enum status calibrate(const struct wanted *wanted, const struct model *mo
     enum status st = documents_read(&wanted->texts, &documents, err);
 
     if (st == OK)
+        st = output_check(wanted->out, wanted->force, err);
+    if (st == OK)
         st = calibrate_text_make(model, documents.at, documents.n, &cut, &text, err);
     if (st == OK)
         st = calibrate_run(model, &text, &options, progress, report, err);
@@ -127,9 +129,13 @@ int cmd_calibrate(int argc, char **argv)
         wanted.texts = (struct texts){.at = {"default"}, .n = 1};
     if (!wanted.out)
         return args_refuse(&verb, "-o is needed");
+    if (wanted.hessian && strcmp(wanted.hessian, wanted.out) == 0)
+        return args_refuse(&verb, "-o and --hessian name the same file");
     ui_begin(&ui, &verb, &args);
     const struct progress progress = ui_progress(&ui, UI_ITEMS);
-    enum status st = convert_open_model(args.operands[0], &source, &model, &err);
+    enum status st = output_check(wanted.out, wanted.force, &err);
+    if (st == OK)
+        st = convert_open_model(args.operands[0], &source, &model, &err);
     if (st == OK)
         st = calibrate(&wanted, model, &progress, &report, &err);
     ui_clear(&ui);

@@ -314,12 +314,11 @@ static enum status work(const struct wanted *wanted, const char *path, struct ui
                         struct error *err)
 {
     struct study s = {.wanted = wanted};
-    enum status st = OK;
-
-    if (!wanted->force && file_exists(wanted->out))
-        return fail(err, ERR_USAGE, "%s: it is there already (-f overwrites)",
-                    wanted->out);
-    st = open_study(&s, path, err);
+    enum status st = output_check(wanted->out, wanted->force, err);
+    if (st == OK)
+        st = open_study(&s, path, err);
+    if (st == OK)
+        st = output_check(wanted->out, wanted->force, err);
     if (st == OK) {
         const struct progress progress = ui_progress(ui, UI_ITEMS);
         st = make_reference(&s, &progress, err);

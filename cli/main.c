@@ -143,6 +143,7 @@ int main(int argc, char **argv)
     if (cpu_check_environment(&err) != OK)
         return ui_fail(&err);
     interrupt_install();
+    file_guard_sources();
     code = run(argc, argv);
     /* A full disk shows itself only when the last bytes leave. */
     if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_YES) {

@@ -219,17 +219,15 @@ static enum status widen(struct wider *wider, const struct work *work, size_t it
     return OK;
 }
 
-/* Writing over what is read would leave no source, whatever --force says. */
-static enum status check_targets(const struct work *work, struct error *err)
+/* Before anything long: no --resume begins with a file that is done. */
+static enum status check_targets(const struct work *work,
+                                 const struct convert_options *options, struct error *err)
 {
-    for (size_t i = 0; i < work->n_files; i++)
-        for (size_t k = 0; k < source_n_files(work->src); k++)
-            if (file_is(source_file(work->src, k), work->files[i].path))
-                return fail(err, ERR_USAGE,
-                            "%s: it is what is converted; the result needs a name of "
-                            "its own",
-                            work->files[i].path);
-    return OK;
+    enum status st = OK;
+
+    for (size_t i = 0; i < work->n_files && st == OK; i++)
+        st = output_check(work->files[i].path, options->force, err);
+    return st;
 }
 
 /* One try. *again becomes true when a tensor has to be kept wider first. */
@@ -247,7 +245,7 @@ static enum status try_run(const char *source, const char *out_path,
         return st;
     for (size_t i = 0; !wider->at && i < work->src->n_notes; i++)
         log_warn("%s: %s", source, work->src->notes[i]);
-    st = check_targets(work, err);
+    st = check_targets(work, options, err);
     if (st == OK)
         st = check_memory(work, options->max_memory, err);
     if (st == OK)

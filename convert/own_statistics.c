@@ -65,8 +65,14 @@ enum status own_statistics_gather(struct own_statistics *own, const char *source
     if (!own->path)
         return fail(err, ERR_NOMEM, "%s: no memory for a name", out_path);
     snprintf(own->path, n, "%s.%s", out_path, suffix);
+    if (!how->resume && file_exists(own->path))
+        return fail(err, ERR_USAGE,
+                    "%s: exists already, where the statistics of this conversion would "
+                    "go; --imatrix or --stats takes it, another name saves it",
+                    own->path);
     if (!is_done(own, out_path, how))
         st = gather(own, source, how, err);
+    own->is_made = st == OK;
     if (how->method == METHOD_COMPENSATE)
         how->moments = own->path;
     else
@@ -79,7 +85,7 @@ void own_statistics_close(struct own_statistics *own, enum status st)
 {
     const bool is_of_use = st == ERR_IO || st == ERR_NOMEM || st == ERR_INTERRUPTED;
 
-    if (own->path && !is_of_use)
+    if (own->is_made && !is_of_use)
         remove(own->path);
     free(own->path);
     own->path = NULL;

@@ -7,7 +7,8 @@
 #include "convert/convert.h"
 
 struct own_statistics {
-    char *path; /* the file; owned; NULL: there is none */
+    char *path;   /* the file; owned; NULL: there is none */
+    bool is_made; /* by this conversion or the one it resumes: it may go */
 };
 
 /* When `how` names texts: gather what its method asks for, and name the file in `how` as if the

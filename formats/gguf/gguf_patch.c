@@ -223,8 +223,9 @@ static enum status write_anew(const char *path, const struct patch *p,
     const uint64_t from = gguf_data_start(p->file, 0);
     const uint64_t n_bytes = header->n + file_size(src) - from;
     struct output *dst = NULL;
-    enum status st =
-        output_open(path, &(struct output_options){.force = true}, &dst, err);
+    enum status st = output_open(
+        path, &(struct output_options){.force = true, .replaces_source = true}, &dst,
+        err);
 
     if (st != OK)
         return st;

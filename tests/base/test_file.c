@@ -191,6 +191,36 @@ Test(output, does_not_replace_a_file_that_came_meanwhile)
     cr_assert_not(file_exists(hidden));
 }
 
+/* Opened and closed long ago, or only after the output was begun; by its name or by another. */
+Test(output, guarded_does_not_replace_a_source)
+{
+    static const struct output_options edit = {.force = true, .replaces_source = true};
+    char other[FIXTURE_PATH], third[FIXTURE_PATH];
+    struct output *dst = NULL;
+    struct error err = {0};
+
+    fixture_join(other, folder, "y.bin");
+    fixture_join(third, folder, "z.bin");
+    fixture_write(path, "old", 3);
+    fixture_write(third, "late", 4);
+    cr_assert_eq(link(path, other), 0);
+    file_guard_sources();
+    cr_assert_eq(try_open(path, &err), OK);
+    cr_expect_eq(output_open(path, &forced, &dst, &err), ERR_USAGE);
+    cr_expect_eq(output_open(other, &forced, &dst, &err), ERR_USAGE);
+    cr_expect_not_null(strstr(err.text, "it is what is read here"), "%s", err.text);
+    cr_expect_eq(output_check(other, true, &err), ERR_USAGE);
+    cr_expect_not(file_exists(hidden));
+    expect_content("old");
+
+    cr_assert_eq(output_open(third, &forced, &dst, &err), OK);
+    cr_assert_eq(try_open(third, &err), OK);
+    cr_expect_eq(output_commit(dst, 0, &err), ERR_USAGE);
+    cr_expect_eq(output_open(path, &edit, &dst, &err), OK, "%s", err.text);
+    cr_expect_eq(output_commit(dst, 0, &err), OK);
+    expect_content("");
+}
+
 Test(output, refuses_devices_folders_and_missing_folders)
 {
     static const char *const names[] = {"/dev/null", "no/such/folder/x", "", ".",

@@ -31,7 +31,7 @@ ln -s m.gguf "$work/soft.gguf"
 for name in m.gguf ../"${work##*/}"/m.gguf hard.gguf soft.gguf; do
     convert "$work/m.gguf" -o "$work/$name" --force
     status 2
-    says_part 'it is what is converted'
+    says_part 'it is what is read here'
     cmp -s "$work/m.gguf" "$work/copy.gguf" || complain 'the source changed'
 done
 

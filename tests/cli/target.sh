@@ -11,7 +11,7 @@ prints_part 'a.sens: 512 rows, 67 of them measured, on 7 scored tokens'
 [ ! -e "$work/a.sens.reference" ] || complain 'the reference was left behind'
 run sensitivity "$model" --text "$work/text" -o "$work/a.sens" --ctx 16 --chunks 1
 status 2
-says_part 'a.sens: it is there already'
+says_part 'a.sens: exists already'
 run sensitivity "$model" --text "$work/text" -o "$work/b.sens" --ctx 16 --chunks 1 -t 1
 status 0
 cmp -s "$work/a.sens" "$work/b.sens" || complain 'another number of threads, another file'

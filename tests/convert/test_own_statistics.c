@@ -305,3 +305,26 @@ Test(own_statistics, are_not_gathered_beside_a_file_of_them)
     cr_expect_eq(convert_run(tiny.folder, out, &options, NULL, &result, &err), ERR_USAGE);
     cr_expect(strstr(err.text, "--text"), "%s", err.text);
 }
+
+/* Nor removed when the conversion fails for it: they may have taken days. */
+Test(own_statistics, do_not_replace_those_that_are_there)
+{
+    char *words = repeat("It was the best of times, it was the worst of times. ", 200);
+    const struct calibrate_document d = document("words", words);
+    struct convert_options options = asked(&d);
+    struct convert_result result;
+    struct error err = {0};
+    char out[FIXTURE_PATH], there[FIXTURE_PATH];
+
+    fixture_join(out, tiny.folder, "out.gguf");
+    fixture_join(there, tiny.folder, "out.gguf.moments");
+    fixture_write(there, "days", 4);
+    for (int resume = 0; resume < 2; resume++) {
+        options.force = !resume;
+        options.resume = resume;
+        cr_expect_neq(convert_run(tiny.folder, out, &options, NULL, &result, &err), OK);
+        cr_expect(strstr(err.text, "out.gguf.moments"), "%s", err.text);
+        cr_expect(is_there("out.gguf.moments"));
+    }
+    free(words);
+}
