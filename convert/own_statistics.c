@@ -5,11 +5,47 @@
 
 #include "convert/calibrate/calibrate.h"
 #include "convert/journal.h"
+#include "formats/stats/stats.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 enum { HELD_EVERY = 8 };
+
+static bool is_of(const struct stats *stats, const struct calibrate_text *text)
+{
+    bool same = stats->digests && text->digests && stats->n_datasets == text->n_names &&
+                stats->n_tokens == (uint64_t)text->n_chunks * text->n_ctx;
+
+    for (size_t i = 0; same && i < text->n_names; i++)
+        same = strcmp(stats->digests[i], text->digests[i]) == 0;
+    return same;
+}
+
+/* What a run to resume gathered: an importance matrix of the same texts is taken as it is. Second
+ * moments are calibrate_run()'s to look at. */
+static enum status look_for_whole(const struct own_statistics *own,
+                                  const struct convert_options *how,
+                                  const struct calibrate_text *text, bool *is_whole,
+                                  struct error *err)
+{
+    struct stats *stats = NULL;
+    enum status st;
+
+    *is_whole = false;
+    if (!how->resume || how->method == METHOD_COMPENSATE || !file_exists(own->path))
+        return OK;
+    st = stats_read(own->path, &stats, err);
+    if (st != OK)
+        return st;
+    *is_whole = is_of(stats, text);
+    stats_free(stats);
+    return *is_whole ? OK
+                     : fail(err, ERR_USAGE,
+                            "%s: it is of other texts or another number of tokens; "
+                            "--resume goes on with the same only",
+                            own->path);
+}
 
 /* What calibrate_run() is asked for. */
 static enum status gather(const struct own_statistics *own, const char *source,
@@ -25,26 +61,20 @@ static enum status gather(const struct own_statistics *own, const char *source,
     struct calibrate_text text = {0};
     struct calibrate_report report;
     struct model *model = NULL;
+    bool is_whole = false;
     enum status st = convert_open_model(source, &how->source, &model, err);
 
     if (st == OK)
         st = calibrate_text_make(model, how->documents, how->n_documents, &cut, &text,
                                  err);
     if (st == OK)
+        st = look_for_whole(own, how, &text, &is_whole, err);
+    if (st == OK && !is_whole)
         st = calibrate_run(model, &text, &options, how->calibration_progress, &report,
                            err);
     calibrate_text_free(&text);
     model_close(model);
     return st;
-}
-
-/* An importance matrix does not say what it is of; the journal of the conversion that was begun with
- * it has its hash. */
-static bool is_done(const struct own_statistics *own, const char *out_path,
-                    const struct convert_options *how)
-{
-    return how->resume && how->method != METHOD_COMPENSATE && file_exists(own->path) &&
-           journal_exists(out_path);
 }
 
 enum status own_statistics_gather(struct own_statistics *own, const char *source,
@@ -70,8 +100,7 @@ enum status own_statistics_gather(struct own_statistics *own, const char *source
                     "%s: exists already, where the statistics of this conversion would "
                     "go; --imatrix or --stats takes it, another name saves it",
                     own->path);
-    if (!is_done(own, out_path, how))
-        st = gather(own, source, how, err);
+    st = gather(own, source, how, err);
     own->is_made = st == OK;
     if (how->method == METHOD_COMPENSATE)
         how->moments = own->path;

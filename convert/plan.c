@@ -200,6 +200,36 @@ static enum status record_choices(struct work *work,
     return st;
 }
 
+static enum status record_strings(struct gguf_meta *meta, const char *key, char **list,
+                                  size_t n, struct arena *arena, struct error *err)
+{
+    struct gguf_str *strings = arena_array(arena, n + 1, sizeof(*strings));
+
+    if (!strings)
+        return fail(err, ERR_NOMEM, "no memory for %s", key);
+    for (size_t i = 0; i < n; i++)
+        strings[i] = (struct gguf_str){list[i], strlen(list[i])};
+    return gguf_set_strings(meta, key, strings, n, err);
+}
+
+/* The same of an importance matrix that says it. */
+static enum status record_stats_texts(struct work *work, struct gguf_meta *meta,
+                                      struct error *err)
+{
+    const struct stats *stats = work->stats;
+    enum status st = OK;
+
+    if (!stats || !stats->digests)
+        return OK;
+    st = record_strings(meta, "carat.calibration.texts", stats->datasets,
+                        stats->n_datasets, &work->arena, err);
+    if (st == OK)
+        st = record_strings(meta, "carat.calibration.sha256", stats->digests,
+                            stats->n_datasets, &work->arena, err);
+    return st == OK ? gguf_set_u64(meta, "carat.calibration.tokens", stats->n_tokens, err)
+                    : st;
+}
+
 /* What the statistics were gathered from, as their file says. */
 static enum status record_texts(const struct work *work, struct gguf_meta *meta,
                                 struct error *err)
@@ -241,7 +271,8 @@ static enum status main_metadata(struct work *work, const struct convert_options
     if (st == OK)
         st = record_choices(work, options, file->meta, err);
     if (st == OK)
-        st = record_texts(work, file->meta, err);
+        st = work->moments ? record_texts(work, file->meta, err)
+                           : record_stats_texts(work, file->meta, err);
     if (st == OK && work->n_files > 1)
         st = set_split_keys(file->meta, 0, work->n_items, err);
     return st == OK ? gguf_set_slack(file->meta, err) : st;

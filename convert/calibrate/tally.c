@@ -171,19 +171,38 @@ static float *narrowed(struct arena *arena, const double *x, size_t n)
     return out;
 }
 
+/* Names and digests; false when memory is out. */
+static bool copy_texts(const struct calibrate_text *text, struct stats *stats)
+{
+    char **names = arena_array(&stats->arena, text->n_names + 1, sizeof(*names));
+    char **digests = arena_array(&stats->arena, text->n_names + 1, sizeof(*digests));
+
+    if (!names || !digests)
+        return false;
+    for (size_t i = 0; i < text->n_names; i++) {
+        names[i] = arena_strdup(&stats->arena, text->names[i]);
+        digests[i] = arena_strdup(&stats->arena, text->digests ? text->digests[i] : "");
+        if (!names[i] || !digests[i])
+            return false;
+    }
+    stats->datasets = names;
+    stats->n_datasets = text->n_names;
+    stats->digests = text->digests ? digests : NULL;
+    return true;
+}
+
 enum status tally_write(const struct tally *tally, const struct calibrate_text *text,
                         const struct calibrate_options *options, struct error *err)
 {
     struct stats stats = {.n_chunks = (uint32_t)text->n_chunks,
+                          .n_tokens = (uint64_t)text->n_chunks * text->n_ctx,
                           .chunk_size = text->n_ctx};
     enum status st = OK;
 
     stats.entries =
         arena_array(&stats.arena, tally->n_entries + 1, sizeof(*stats.entries));
-    stats.datasets =
-        arena_array(&stats.arena, text->n_names + 1, sizeof(*stats.datasets));
-    for (size_t i = 0; stats.datasets && i < text->n_names; i++)
-        stats.datasets[stats.n_datasets++] = arena_strdup(&stats.arena, text->names[i]);
+    if (!copy_texts(text, &stats))
+        st = fail(err, ERR_NOMEM, "no memory for the names of texts");
     for (size_t i = 0; stats.entries && i < tally->n_entries; i++) {
         const struct tally_entry *from = &tally->entries[i];
         struct stats_entry *to = &stats.entries[stats.n_entries];
@@ -202,7 +221,7 @@ enum status tally_write(const struct tally *tally, const struct calibrate_text *
             st = fail(err, ERR_NOMEM, "%s: no memory for its statistics", from->weight);
         stats.n_entries++;
     }
-    if (!stats.entries || !stats.datasets)
+    if (!stats.entries)
         st = fail(err, ERR_NOMEM, "no memory for %zu weights", tally->n_entries);
     if (st == OK)
         st = stats_write(&stats, options->imatrix, options->legacy, options->force, err);

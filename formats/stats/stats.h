@@ -6,7 +6,9 @@
  * all ones, as in llama.cpp.
  *
  * GGUF form: general.type "imatrix", imatrix.datasets, imatrix.chunk_count, imatrix.chunk_size;
- * for each weight the F32 tensors NAME.in_sum2 {n_cols, n_mats} and NAME.counts {1, n_mats}.
+ * for each weight the F32 tensors NAME.in_sum2 {n_cols, n_mats} and NAME.counts {1, n_mats}. Ours
+ * also say what the texts were: carat.calibration.sha256 (a string a text) and
+ * carat.calibration.tokens (u64).
  *
  * Legacy form, little-endian:
  *     i32 n_entries; n_entries x { i32 length; name; i32 n_calls; i32 n; f32 values[n] }
@@ -36,6 +38,8 @@ struct stats {
     size_t n_entries;
     char **datasets; /* names of the texts */
     size_t n_datasets;
+    char **digests;    /* SHA-256 of each text in hex; NULL: the file does not say */
+    uint64_t n_tokens; /* of all; 0: the file does not say */
     uint32_t n_chunks, chunk_size;
     struct arena arena; /* owns everything above */
 };

@@ -85,32 +85,55 @@ static enum status read_entries(const struct gguf *gguf, struct stats *stats,
     return st;
 }
 
+static const char names_key[] = "imatrix.datasets",
+                  digests_key[] = "carat.calibration.sha256",
+                  tokens_key[] = "carat.calibration.tokens";
+
+/* The strings of an array, or NULL and none when there is no such array. */
+static enum status read_strings(const struct gguf_meta *meta, const char *key,
+                                struct arena *arena, char ***out, size_t *n,
+                                struct error *err)
+{
+    const struct gguf_value *list = gguf_meta_find(meta, key);
+
+    *n = 0;
+    if (!list || list->type != GGUF_ARRAY || list->element != GGUF_STRING)
+        return OK;
+    *out = arena_array(arena, (size_t)list->count + 1, sizeof(**out));
+    for (uint64_t i = 0; *out && i < list->count; i++) {
+        const struct gguf_str s = gguf_value_str(list, i);
+        char *copy = arena_strndup(arena, s.text, s.n);
+
+        if (!copy)
+            break;
+        (*out)[(*n)++] = copy;
+    }
+    return *n == list->count ? OK : fail(err, ERR_NOMEM, "no memory for %s", key);
+}
+
 static enum status read_meta(const struct gguf_meta *meta, struct stats *stats,
                              struct error *err)
 {
-    const struct gguf_value *names = gguf_meta_find(meta, "imatrix.datasets");
+    const struct gguf_value *tokens = gguf_meta_find(meta, tokens_key);
     struct gguf_str type;
+    size_t n_digests;
+    enum status st;
 
     if (!gguf_get_str(meta, "general.type", &type) || strcmp(type.text, "imatrix") != 0)
         return fail(err, ERR_UNSUPPORTED,
                     "not an importance matrix: general.type is not \"imatrix\"");
     (void)gguf_get_u32(meta, "imatrix.chunk_count", &stats->n_chunks);
     (void)gguf_get_u32(meta, "imatrix.chunk_size", &stats->chunk_size);
-    if (!names || names->type != GGUF_ARRAY || names->element != GGUF_STRING)
-        return OK;
-    stats->datasets =
-        arena_array(&stats->arena, (size_t)names->count + 1, sizeof(*stats->datasets));
-    for (uint64_t i = 0; stats->datasets && i < names->count; i++) {
-        struct gguf_str s = gguf_value_str(names, i);
-        char *copy = arena_strndup(&stats->arena, s.text, s.n);
-
-        if (!copy)
-            break;
-        stats->datasets[stats->n_datasets++] = copy;
-    }
-    if (stats->n_datasets != names->count)
-        return fail(err, ERR_NOMEM, "no memory for the names of texts");
-    return OK;
+    if (tokens && tokens->type == GGUF_U64)
+        stats->n_tokens = (uint64_t)gguf_value_int(tokens, 0);
+    st = read_strings(meta, names_key, &stats->arena, &stats->datasets,
+                      &stats->n_datasets, err);
+    if (st == OK)
+        st = read_strings(meta, digests_key, &stats->arena, &stats->digests, &n_digests,
+                          err);
+    if (st == OK && n_digests != stats->n_datasets)
+        stats->digests = NULL; /* of something else */
+    return st;
 }
 
 enum status stats_read_gguf(const char *path, struct stats *stats, struct error *err)
@@ -129,24 +152,36 @@ enum status stats_read_gguf(const char *path, struct stats *stats, struct error 
 
 /* ---- writing ---- */
 
+static enum status set_strings(struct gguf_meta *meta, const char *key, char **list,
+                               size_t n, struct error *err)
+{
+    struct gguf_str *strings = calloc(n + 1, sizeof(*strings));
+    enum status st;
+
+    if (!strings)
+        return fail(err, ERR_NOMEM, "no memory for %s", key);
+    for (size_t i = 0; i < n; i++)
+        strings[i] = (struct gguf_str){list[i], strlen(list[i])};
+    st = gguf_set_strings(meta, key, strings, n, err);
+    free(strings);
+    return st;
+}
+
 static enum status make_meta(const struct stats *stats, struct gguf_meta *meta,
                              struct error *err)
 {
-    struct gguf_str *names = calloc(stats->n_datasets + 1, sizeof(*names));
-    enum status st = OK;
+    enum status st = gguf_set_str(meta, "general.type", "imatrix", 7, err);
 
-    if (!names)
-        return fail(err, ERR_NOMEM, "no memory for the names of texts");
-    for (size_t i = 0; i < stats->n_datasets; i++)
-        names[i] = (struct gguf_str){stats->datasets[i], strlen(stats->datasets[i])};
-    st = gguf_set_str(meta, "general.type", "imatrix", 7, err);
     if (st == OK)
-        st = gguf_set_strings(meta, "imatrix.datasets", names, stats->n_datasets, err);
+        st = set_strings(meta, names_key, stats->datasets, stats->n_datasets, err);
     if (st == OK)
         st = gguf_set_u32(meta, "imatrix.chunk_count", stats->n_chunks, err);
     if (st == OK)
         st = gguf_set_u32(meta, "imatrix.chunk_size", stats->chunk_size, err);
-    free(names);
+    if (st == OK && stats->digests)
+        st = set_strings(meta, digests_key, stats->digests, stats->n_datasets, err);
+    if (st == OK && stats->n_tokens)
+        st = gguf_set_u64(meta, tokens_key, stats->n_tokens, err);
     return st;
 }
 

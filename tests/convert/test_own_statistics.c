@@ -237,6 +237,25 @@ Test(own_statistics, are_those_of_calibrate, .timeout = 300)
     free(words);
 }
 
+/* The importance matrix that a conversion of these options would gather from a text. */
+static void calibrate_to(const char *name, const struct calibrate_document *d)
+{
+    const struct calibrate_cut cut = {.tokens = 1024, .held_every = 8};
+    char path[FIXTURE_PATH];
+    const struct calibrate_options options = {.imatrix = path, .force = true};
+    struct model *model = open_tiny();
+    struct calibrate_report report;
+    struct calibrate_text text;
+    struct error err = {0};
+
+    fixture_join(path, tiny.folder, name);
+    cr_assert_eq(calibrate_text_make(model, d, 1, &cut, &text, &err), OK, "%s", err.text);
+    cr_assert_eq(calibrate_run(model, &text, &options, NULL, &report, &err), OK, "%s",
+                 err.text);
+    calibrate_text_free(&text);
+    model_close(model);
+}
+
 static void interrupt(void *arg, const char *what, uint64_t done, uint64_t total)
 {
     (void)what;
@@ -290,6 +309,34 @@ Test(own_statistics, a_conversion_goes_on_wherever_it_was_interrupted, .timeout 
     convert("two.gguf", &options, two);
     cr_expect_str_eq(one, two);
     free(words);
+}
+
+/* The importance matrix that an interrupted run left is taken up with its own texts only. */
+Test(own_statistics, of_other_texts_are_not_taken_up, .timeout = 300)
+{
+    char *words = repeat("It was the best of times, it was the worst of times. ", 200);
+    char *others = repeat("int main(void) { return 0; } /* nothing */ ", 300);
+    const struct calibrate_document d = document("words", words),
+                                    e = document("words", others);
+    struct convert_options options = asked(&d);
+    struct convert_result result;
+    struct error err = {0};
+    char whole[65], resumed[65], out[FIXTURE_PATH];
+
+    options.method = METHOD_SEARCH;
+    convert("whole.gguf", &options, whole);
+    calibrate_to("left.gguf.imatrix", &d);
+    fixture_join(out, tiny.folder, "left.gguf");
+    options.resume = true;
+    options.documents = &e;
+    cr_expect_eq(convert_run(tiny.folder, out, &options, NULL, &result, &err), ERR_USAGE);
+    cr_expect(strstr(err.text, "other texts"), "%s", err.text);
+
+    options.documents = &d;
+    convert("left.gguf", &options, resumed);
+    cr_expect_str_eq(resumed, whole);
+    free(words);
+    free(others);
 }
 
 Test(own_statistics, are_not_gathered_beside_a_file_of_them)
