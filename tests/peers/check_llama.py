@@ -45,10 +45,10 @@ def carat(*args):
     return subprocess.run([CARAT, *map(str, args)], capture_output=True, text=True, check=False)
 
 
-def convert(source, out, kind, ple):
+def convert(source, out, kind, ple, *more):
     """Path to load: of the first shard when there are two."""
     done = carat("convert", source, "-o", out, "--type", kind, "--method", "plain", "--ple", ple,
-                 "--json", "--force", "--quiet")
+                 "--json", "--force", "--quiet", *more)
     if done.returncode:
         raise RuntimeError(done.stderr)
     return json.loads(done.stdout)["files"][0]["path"]
@@ -104,15 +104,23 @@ def check_trained(llama, work):
     folder = os.path.join(DATA, "models", "tiny-e2b")
     golden = read_safetensors(os.path.join(folder, "golden.safetensors"))
     ids = golden["p0.input_ids"]
-    for kind in ("Q8_0", "Q4_0", "Q4_K_M"):
-        path = convert(folder, os.path.join(work, f"tiny-{kind}.gguf"), kind, "split")
+    sizes = os.path.join(work, "tiny.sens")
+    done = carat("sensitivity", folder, "-o", sizes, "--ctx", "64", "--chunks", "1", "--quiet")
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    for kind, more in (
+            ("Q8_0", ()), ("Q4_0", ()), ("Q4_K_M", ()),
+            ("Q4_0", ("--target-size", "4400000", "--sensitivity", sizes)),
+            ("Q4_0", ("--method", "compensate", "--tokens", "2048", "--equalize", "on"))):
+        path = convert(folder, os.path.join(work, "tiny.gguf"), kind, "split", *more)
         rows = logits_of(llama, path, [ids])
-        expect(rows is not None, f"tiny-e2b {kind}: llama.cpp loads the pair")
+        which = " ".join(["tiny-e2b", kind, *more[:2]])
+        expect(rows is not None, f"{which}: llama.cpp loads the pair")
         if rows is None:
             continue
         p, q = log_softmax(our_logits(path, ids, work)), log_softmax(rows[0])
         kld = (np.exp(p) * (p - q)).sum(axis=1).mean()
-        expect(kld <= ACTIVATION_NOISE, f"tiny-e2b {kind}: llama.cpp is {kld:.2g} nats from our "
+        expect(kld <= ACTIVATION_NOISE, f"{which}: llama.cpp is {kld:.2g} nats from our "
                "run of the same file")
 
 
