@@ -93,7 +93,13 @@ __attribute__((format(printf, 4, 5))) MUST_CHECK enum status
 adapter_misfit(const struct adapter *ad, const struct raw_tensor *raw, struct error *err,
                const char *fmt, ...);
 
-/* ---- adapter_merge.c, adapter_low_rank.c, adapter_other.c ---- */
+/* ERR_CORRUPT when the group has no such tensor; `what` is its name. */
+MUST_CHECK enum status adapter_need(const struct adapter *ad,
+                                    const struct adapter_group *group,
+                                    enum adapter_role role, const char *what,
+                                    struct error *err);
+
+/* ---- adapter_merge.c, adapter_low_rank.c, adapter_other.c, adapter_vera.c ---- */
 
 /* A factor of a product, as element strides into a stored tensor. */
 struct factor {
@@ -145,5 +151,11 @@ MUST_CHECK enum status low_rank_merge(struct adapter *ad,
                                       struct source_tensor *t, struct error *err);
 MUST_CHECK enum status other_merge(struct adapter *ad, const struct adapter_group *group,
                                    struct source_tensor *t, struct error *err);
+
+/* VeRA: the shared projection, as it was before it was rounded for saving where that can be told;
+ * then one group. */
+MUST_CHECK enum status vera_projection(struct adapter *ad, struct error *err);
+MUST_CHECK enum status vera_merge(struct adapter *ad, const struct adapter_group *group,
+                                  struct source_tensor *t, struct error *err);
 
 #endif

@@ -30,7 +30,7 @@ static enum status merge_fetch(const struct source_tensor *t, uint64_t first, ui
     for (size_t i = 0; i < m->n_tensors && st == OK; i++) {
         const struct raw_tensor *part = m->tensors[i];
 
-        st = file_read(part->file, part->t->offset, to, (size_t)part->t->n_bytes, err);
+        st = raw_read(part, 0, (size_t)part->t->n_bytes, to, err);
         to += part->t->n_bytes;
     }
     return st;
@@ -110,7 +110,7 @@ enum status merge_floats(struct checkpoint *cp, const struct raw_tensor *raw,
         x && bytes ? OK : fail(err, ERR_NOMEM, "%s: no memory for it", raw->t->name);
 
     if (st == OK)
-        st = file_read(raw->file, raw->t->offset, bytes, (size_t)raw->t->n_bytes, err);
+        st = raw_read(raw, 0, (size_t)raw->t->n_bytes, bytes, err);
     if (st == OK)
         dtype_widen(raw->t->dtype, bytes, x, (size_t)n);
     free(bytes);
@@ -323,11 +323,8 @@ static enum status merge_adapter(struct checkpoint *cp, struct adapter *ad,
 
     if (st == OK)
         st = adapter_read_tensors(ad, err);
-    if (st == OK && ad->kind == ADAPTER_VERA && (!ad->vera_a || !ad->vera_b))
-        st = fail(err, ERR_UNSUPPORTED,
-                  "%s: a VERA adapter without its projection (save_projection "
-                  "was off): the random matrices are not in the file",
-                  ad->folder);
+    if (st == OK && ad->kind == ADAPTER_VERA)
+        st = vera_projection(ad, err);
     for (size_t i = 0; i < ad->n_groups && st == OK; i++)
         if (!is_copy_only(&ad->groups[i]))
             st = merge_group(ad, &ad->groups[i], err);

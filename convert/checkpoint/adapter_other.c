@@ -1,10 +1,9 @@
 /*
- * adapter_other.c - LoHa, LoKr, IA3, VeRA and OFT
+ * adapter_other.c - LoHa, LoKr, IA3 and OFT
  *
  *     LoHa   W + s (w1_a w1_b) * (w2_a w2_b), element by element
  *     LoKr   W + s kron(w1, w2); either may be a product of two
  *     IA3    rows, or for feed-forward modules columns, scaled
- *     VeRA   W + (lambda_b B) (lambda_d A), A and B shared and cut to size
  *     OFT    W R^T, R block-diagonal: the first terms of the Neumann series of (I + Q)(I - Q)^-1
  *            for a skew Q (the exact form is refused: no file with it was at hand to check against)
  */
@@ -14,15 +13,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-static enum status need(const struct adapter *ad, const struct adapter_group *group,
-                        enum adapter_role role, const char *what, struct error *err)
-{
-    if (group->role[role])
-        return OK;
-    return fail(err, ERR_CORRUPT, "%s: %s: its %s is missing", ad->folder, group->path,
-                what);
-}
 
 static bool is_matrix(const struct raw_tensor *raw, uint64_t rows, uint64_t cols)
 {
@@ -44,7 +34,7 @@ static enum status merge_loha(struct adapter *ad, const struct adapter_group *gr
     enum status st = OK;
 
     for (int i = 0; i < 4 && st == OK; i++) {
-        st = need(ad, group, roles[i], names[i], err);
+        st = adapter_need(ad, group, roles[i], names[i], err);
         part[i] = group->role[roles[i]];
         if (st == OK && i == 0)
             m.rank = part[0]->t->n_dims == 2 ? part[0]->t->dims[1] : 0;
@@ -204,7 +194,7 @@ static enum status merge_ia3(struct adapter *ad, const struct adapter_group *gro
                              struct source_tensor *t, struct error *err)
 {
     struct merge m = {0};
-    enum status st = need(ad, group, ROLE_SCALE, "ia3_l", err);
+    enum status st = adapter_need(ad, group, ROLE_SCALE, "ia3_l", err);
     const struct raw_tensor *raw = group->role[ROLE_SCALE];
 
     if (st != OK)
@@ -222,45 +212,6 @@ static enum status merge_ia3(struct adapter *ad, const struct adapter_group *gro
                               source_rows(t), source_cols(t));
     merge_reads(&m, raw);
     return merge_wrap(ad->cp, t, &m, "IA3", err);
-}
-
-/* ---- VeRA ---- */
-
-static enum status merge_vera(struct adapter *ad, const struct adapter_group *group,
-                              struct source_tensor *t, struct error *err)
-{
-    const uint64_t rows = source_rows(t), cols = source_cols(t);
-    const struct raw_tensor *a = ad->vera_a, *b = ad->vera_b;
-    struct merge m = {.apply = low_rank_apply, .rows_per_expert = rows};
-    enum status st = need(ad, group, ROLE_LAMBDA_B, "vera_lambda_b", err);
-
-    if (st == OK)
-        st = need(ad, group, ROLE_LAMBDA_D, "vera_lambda_d", err);
-    if (st != OK)
-        return st;
-    if (a->t->dtype != DTYPE_F32 || b->t->dtype != DTYPE_F32)
-        return fail(err, ERR_UNSUPPORTED,
-                    "%s: a VERA adapter whose projection was rounded to %s when "
-                    "it was saved: it is not what was trained (F32 expected)",
-                    ad->folder, dtype_name(a->t->dtype));
-    m.rank = tensor_elements(group->role[ROLE_LAMBDA_D]->t);
-    if (a->t->n_dims != 2 || b->t->n_dims != 2 || a->t->dims[0] != m.rank ||
-        a->t->dims[1] < cols || b->t->dims[0] < rows || b->t->dims[1] != m.rank ||
-        tensor_elements(group->role[ROLE_LAMBDA_B]->t) != rows)
-        return adapter_misfit(ad, a, err,
-                              "the shared matrices do not fit the base's %" PRIu64
-                              " x %" PRIu64,
-                              rows, cols);
-    m.left = (struct factor){b, m.rank, 1, 0};
-    m.right = (struct factor){a, 1, a->t->dims[1], 0};
-    m.row_scale = group->role[ROLE_LAMBDA_B];
-    m.k_scale = group->role[ROLE_LAMBDA_D];
-    m.scale = (float)ad->strength;
-    merge_reads(&m, a);
-    merge_reads(&m, b);
-    merge_reads(&m, m.row_scale);
-    merge_reads(&m, m.k_scale);
-    return merge_wrap(ad->cp, t, &m, "VeRA", err);
 }
 
 /* ---- OFT ---- */
@@ -366,7 +317,7 @@ static enum status merge_oft(struct adapter *ad, const struct adapter_group *gro
     struct merge m = {.apply = rotate};
     const float *upper;
     uint64_t b = 2;
-    enum status st = need(ad, group, ROLE_ROTATION, "oft_R", err);
+    enum status st = adapter_need(ad, group, ROLE_ROTATION, "oft_R", err);
     const struct raw_tensor *raw = group->role[ROLE_ROTATION];
 
     if (st == OK && !json_is_true(json_object_get(ad->config, "use_cayley_neumann")))
@@ -407,7 +358,7 @@ enum status other_merge(struct adapter *ad, const struct adapter_group *group,
     case ADAPTER_IA3:
         return merge_ia3(ad, group, t, err);
     case ADAPTER_VERA:
-        return merge_vera(ad, group, t, err);
+        return vera_merge(ad, group, t, err);
     default:
         return merge_oft(ad, group, t, err);
     }

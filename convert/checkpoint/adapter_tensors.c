@@ -61,6 +61,15 @@ enum status adapter_misfit(const struct adapter *ad, const struct raw_tensor *ra
     return fail(err, ERR_CORRUPT, "%s: %s: %s", ad->folder, raw->t->name, why);
 }
 
+enum status adapter_need(const struct adapter *ad, const struct adapter_group *group,
+                         enum adapter_role role, const char *what, struct error *err)
+{
+    if (group->role[role])
+        return OK;
+    return fail(err, ERR_CORRUPT, "%s: %s: its %s is missing", ad->folder, group->path,
+                what);
+}
+
 /* ---- opening ---- */
 
 static const char *const weight_files[] = {"adapter_model.safetensors",
@@ -102,8 +111,7 @@ static enum status list_tensors(struct adapter *ad, struct error *err)
 
             raw->t = &at->view;
             raw->file = archive_file(ad->archive, at->view.file);
-            if (!at->is_plain)
-                return adapter_misfit(ad, raw, err, "it is not stored row after row");
+            raw->archive = at->is_plain ? NULL : ad->archive;
         }
         raw->name = raw->t->name;
         raw->order = i;
@@ -127,8 +135,8 @@ static enum status check_finite(const struct adapter *ad, const struct raw_tenso
 
     for (uint64_t at = 0; at < n; at += SLAB) {
         const size_t count = n - at < SLAB ? (size_t)(n - at) : SLAB;
-        const enum status st = file_read(raw->file, raw->t->offset + at * width, bytes,
-                                         count * (size_t)width, err);
+        const enum status st =
+            raw_read(raw, at * width, count * (size_t)width, bytes, err);
 
         if (st != OK)
             return fail_at(err, raw->t->name);

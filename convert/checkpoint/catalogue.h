@@ -24,14 +24,14 @@ struct raw_tensor {
     const struct tensor *t;  /* as stored; t->name is the file's own name */
     const struct file *file; /* t->offset counts in it */
     uint64_t order;
-    const struct archive
-        *archive; /* NULL; or the tensor is not in one piece: raw_read() only */
-    bool taken;   /* some step has claimed it */
+    const struct archive *archive; /* NULL; or the tensor is not in one piece */
+    const void *held;              /* NULL; or its bytes, which stand in no file */
+    bool taken;                    /* some step has claimed it */
 };
 
-/* Read n rows from row `first` (a row is the last dimension) as stored, however they lie in the
- * file. Sentences begin with the path. */
-MUST_CHECK enum status raw_read(const struct raw_tensor *raw, uint64_t first, uint64_t n,
+/* Read bytes [at, at + n) of the dense row-major tensor, however it lies in the file. Sentences begin
+ * with the path. */
+MUST_CHECK enum status raw_read(const struct raw_tensor *raw, uint64_t at, size_t n,
                                 void *dst, struct error *err);
 
 struct checkpoint {
@@ -114,8 +114,8 @@ MUST_CHECK enum status modules_claim(struct checkpoint *cp, struct error *err);
 const struct file *modules_file(const struct checkpoint *cp, size_t i);
 void modules_close(struct checkpoint *cp);
 
-/* True for numbers as a file holds them, in one piece: nobody has wrapped them. */
-bool plain_in_file(const struct source_tensor *t);
+/* True for numbers as they are stored: nobody has wrapped them. */
+bool is_plain(const struct source_tensor *t);
 
 /* Fill t so that its rows are those of one stored tensor of a float type. */
 MUST_CHECK enum status plain_source(struct checkpoint *cp, struct source_tensor *t,

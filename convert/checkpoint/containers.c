@@ -143,21 +143,14 @@ const struct file *checkpoint_file(const struct checkpoint *cp, size_t i)
                       : archive_file(cp->archive, (int)i);
 }
 
-/* A row is the last dimension. */
-static uint64_t row_bytes(const struct raw_tensor *raw)
-{
-    const uint64_t rows = tensor_rows(raw->t);
-
-    return rows ? raw->t->n_bytes / rows : 0;
-}
-
-enum status raw_read(const struct raw_tensor *raw, uint64_t first, uint64_t n, void *dst,
+enum status raw_read(const struct raw_tensor *raw, uint64_t at, size_t n, void *dst,
                      struct error *err)
 {
-    const uint64_t bytes = row_bytes(raw);
-
+    if (raw->held) {
+        memcpy(dst, (const uint8_t *)raw->held + at, n);
+        return OK;
+    }
     if (raw->archive)
-        return archive_read_rows(raw->archive, (size_t)raw->order, first, n, dst, err);
-    return file_read(raw->file, raw->t->offset + first * bytes, dst, (size_t)(n * bytes),
-                     err);
+        return archive_read(raw->archive, (size_t)raw->order, at, n, dst, err);
+    return file_read(raw->file, raw->t->offset + at, dst, n, err);
 }

@@ -53,10 +53,8 @@ static enum status fetch_section(const struct packed *p, const struct section *s
 
     units_of(p, s, first, n, &from, &count);
     for (uint64_t line = 0; line < n_lines && st == OK; line++) {
-        const uint64_t at =
-            s->raw->t->offset + (line * s->n_units + from) * s->unit_bytes;
-
-        st = file_read(s->raw->file, at, to, (size_t)(count * s->unit_bytes), err);
+        st = raw_read(s->raw, (line * s->n_units + from) * s->unit_bytes,
+                      (size_t)(count * s->unit_bytes), to, err);
         to += count * s->unit_bytes;
     }
     return st == OK ? OK : fail_at(err, s->raw->t->name);
@@ -177,7 +175,7 @@ enum status module_number(const struct module *m, const struct raw_tensor *raw,
 
     if (tensor_elements(raw->t) != 1 || raw->t->n_bytes > sizeof(bytes))
         return module_misfit(m, raw, err, "one number expected");
-    st = file_read(raw->file, raw->t->offset, bytes, (size_t)raw->t->n_bytes, err);
+    st = raw_read(raw, 0, (size_t)raw->t->n_bytes, bytes, err);
     if (st != OK)
         return fail_at(err, raw->t->name);
     dtype_widen(raw->t->dtype, bytes, out, 1);
@@ -195,8 +193,7 @@ enum status module_bytes(const struct module *m, const struct raw_tensor *raw,
     if (!bytes)
         return fail(err, ERR_NOMEM, "%s: no memory for it", raw->t->name);
     *out = bytes;
-    const enum status st =
-        file_read(raw->file, raw->t->offset, bytes, (size_t)raw->t->n_bytes, err);
+    const enum status st = raw_read(raw, 0, (size_t)raw->t->n_bytes, bytes, err);
     return st == OK ? OK : fail_at(err, raw->t->name);
 }
 

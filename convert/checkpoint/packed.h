@@ -175,6 +175,8 @@ MUST_CHECK enum status mlx_claim(struct checkpoint *cp, const json_t *config,
                                  struct error *err);
 MUST_CHECK enum status modelopt_claim(struct checkpoint *cp, const json_t *config,
                                       struct error *err);
+MUST_CHECK enum status torchao_claim(struct checkpoint *cp, const json_t *config,
+                                     struct error *err);
 MUST_CHECK enum status mobile_claim(struct checkpoint *cp, const json_t *config,
                                     struct error *err);
 
@@ -184,10 +186,12 @@ module_each(struct checkpoint *cp, const json_t *quantization, const char *suffi
             enum status (*fn)(const struct module *m, struct error *err),
             struct error *err);
 
-/* A scale grid over codes of one whole byte (int8 or fp8): scale [1], [out], [out, 1] or
- * [ceil(out / block_rows), ceil(in / block_cols)]. */
+/* A scale grid over codes of one whole byte (int8 or fp8): scale [1], [out], [out, groups] or
+ * [ceil(out / block_rows), ceil(in / block_cols)]; of stacked matrices also one each. U8 scales of FP8
+ * codes are exponents. `zero` (NULL: none) has a byte where each scale is, to be taken from codes. */
 MUST_CHECK enum status grid_add(const struct module *m, const struct raw_tensor *codes,
-                                const struct raw_tensor *scale, uint64_t block_rows,
+                                const struct raw_tensor *scale,
+                                const struct raw_tensor *zero, uint64_t block_rows,
                                 uint64_t block_cols, struct error *err);
 
 /* FP4 codes, two a byte, the even one low; a scale (E4M3, or E8M0 in U8) per `group` columns. */

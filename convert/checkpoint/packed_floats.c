@@ -21,17 +21,19 @@ static void decode_grid(const struct packed *p, const struct window *windows,
 {
     const struct section *codes = &p->sections[CODES], *scales = &p->sections[SCALES];
     const struct section *zeros = &p->sections[ZEROS];
-    const uint8_t *line = window_element(p, windows, SCALES, row * p->cols);
+    const uint64_t at = row * p->cols;
+    const uint8_t *line = window_element(p, windows, SCALES, at);
+    const uint8_t *zero_line = zeros->raw ? window_element(p, windows, ZEROS, at) : NULL;
     const uint64_t width = dtype_bits(scales->raw->t->dtype) / 8;
     float *x = out, scale = 0, zero = 0;
 
-    if (zeros->raw)
-        zero = packed_number(zeros, window_element(p, windows, ZEROS, row * p->cols));
-    dtype_widen(codes->raw->t->dtype, window_element(p, windows, CODES, row * p->cols), x,
+    dtype_widen(codes->raw->t->dtype, window_element(p, windows, CODES, at), x,
                 (size_t)p->cols);
     for (uint64_t c = 0; c < p->cols; c++) {
-        if (c % p->group == 0)
+        if (c % p->group == 0) {
             scale = packed_number(scales, line + c / p->group * width);
+            zero = zero_line ? packed_number(zeros, zero_line + c / p->group) : 0;
+        }
         x[c] = (x[c] - zero) * scale;
     }
 }
@@ -68,8 +70,7 @@ static enum status scales_fit(const struct packed *p, bool *fit, struct error *e
         const uint64_t room = sizeof(bytes) / width,
                        count = n - at < room ? n - at : room;
 
-        st = file_read(raw->file, raw->t->offset + at * width, bytes,
-                       (size_t)(count * width), err);
+        st = raw_read(raw, at * width, (size_t)(count * width), bytes, err);
         for (uint64_t i = 0; i < count && st == OK; i++)
             *fit &=
                 packed_fits_f16(packed_number(&p->sections[SCALES], bytes + i * width));
@@ -77,12 +78,31 @@ static enum status scales_fit(const struct packed *p, bool *fit, struct error *e
     return st;
 }
 
-/* How many rows share a line of scales, and how many columns a scale. */
+/* True when the scales are {rows, groups}, or the same a matrix: groups of columns. */
+static bool has_groups(const struct packed *p, const struct raw_tensor *scale)
+{
+    const uint64_t n_groups = tensor_cols(scale->t);
+
+    return scale->t->n_dims >= 2 && n_groups > 0 && tensor_rows(scale->t) == p->rows &&
+           p->cols % n_groups == 0;
+}
+
+/* True when there is one for every matrix of a stack. */
+static bool has_one_each(const struct raw_tensor *codes, const struct raw_tensor *scale)
+{
+    return codes->t->n_dims == 3 && tensor_elements(scale->t) == codes->t->dims[0] &&
+           scale->t->dims[0] == codes->t->dims[0];
+}
+
+/* How many rows share a line of scales, and how many columns a scale. Blocks of rows do not span the
+ * matrices of a stack. */
 static enum status fit_grid(const struct module *m, struct packed *p,
+                            const struct raw_tensor *codes,
                             const struct raw_tensor *scale, uint64_t block_rows,
                             uint64_t block_cols, struct error *err)
 {
     const uint64_t n = tensor_elements(scale->t);
+    const uint64_t matrix = codes->t->dims[codes->t->n_dims - 2];
     uint64_t lines, per_line = 1;
 
     if (!dtype_is_float(scale->t->dtype))
@@ -91,8 +111,14 @@ static enum status fit_grid(const struct module *m, struct packed *p,
     p->block_rows = 1;
     if (n == 1) {
         p->block_rows = p->rows;
-    } else if (n != p->rows || (scale->t->n_dims == 2 && scale->t->dims[1] != 1)) {
-        if (scale->t->n_dims != 2 || block_rows == 0 || block_cols == 0)
+    } else if (has_one_each(codes, scale)) {
+        p->block_rows = matrix;
+    } else if (block_rows == 0 && has_groups(p, scale)) {
+        per_line = tensor_cols(scale->t);
+        p->group = p->cols / per_line;
+    } else if (n != p->rows || (scale->t->n_dims >= 2 && tensor_cols(scale->t) != 1)) {
+        if (scale->t->n_dims < 2 || block_rows == 0 || block_cols == 0 ||
+            (matrix != p->rows && matrix % block_rows != 0))
             return module_misfit(m, scale, err,
                                  "one scale, %" PRIu64
                                  " (one a row), or blocks of a stated size "
@@ -100,7 +126,7 @@ static enum status fit_grid(const struct module *m, struct packed *p,
                                  p->rows);
         p->block_rows = block_rows < p->rows ? block_rows : p->rows;
         p->group = block_cols < p->cols ? block_cols : p->cols;
-        per_line = scale->t->dims[1];
+        per_line = tensor_cols(scale->t);
     }
     lines = (p->rows + p->block_rows - 1) / p->block_rows;
     if (per_line != (p->cols + p->group - 1) / p->group || n != lines * per_line)
@@ -113,44 +139,71 @@ static enum status fit_grid(const struct module *m, struct packed *p,
                          per_line * dtype_bits(scale->t->dtype) / 8, err);
 }
 
-static bool is_one_byte_number(const struct raw_tensor *raw)
+/* Zero points stand as the scales do. */
+static enum status fit_zeros(const struct module *m, struct packed *p,
+                             const struct raw_tensor *zero, struct error *err)
 {
-    return dtype_bits(raw->t->dtype) == 8;
+    const struct section *scales = &p->sections[SCALES];
+    const uint64_t n = tensor_elements(scales->raw->t);
+
+    if (dtype_bits(zero->t->dtype) != 8 || tensor_elements(zero->t) != n)
+        return module_misfit(m, zero, err, "%" PRIu64 " zero points of a byte expected",
+                             n);
+    return section_along(m, p, ZEROS, zero, scales->per_unit, n / scales->n_units, err);
+}
+
+/* Exponents are stored as plain bytes too. */
+static enum status as_exponents(const struct module *m, const struct raw_tensor **scale,
+                                struct error *err)
+{
+    struct raw_tensor *raw = arena_alloc(&m->cp->arena, sizeof(*raw));
+    struct tensor *t = arena_alloc(&m->cp->arena, sizeof(*t));
+
+    if (!raw || !t)
+        return fail(err, ERR_NOMEM, "no memory for the table of tensors");
+    *t = *(*scale)->t;
+    t->dtype = DTYPE_F8_E8M0;
+    *raw = **scale;
+    raw->t = t;
+    *scale = raw;
+    return OK;
 }
 
 enum status grid_add(const struct module *m, const struct raw_tensor *codes,
-                     const struct raw_tensor *scale, uint64_t block_rows,
-                     uint64_t block_cols, struct error *err)
+                     const struct raw_tensor *scale, const struct raw_tensor *zero,
+                     uint64_t block_rows, uint64_t block_cols, struct error *err)
 {
-    const struct raw_tensor *zero = module_take(m, ".weight_zero_point");
     struct packed p = {.decode = decode_grid};
-    const uint64_t width = dtype_bits(codes->t->dtype) / 8;
     char type[48];
     bool fit = false;
-    enum status st;
+    enum status st = OK;
 
-    if (codes->t->n_dims < 2 || width != 1 ||
+    if (codes->t->n_dims < 2 || dtype_bits(codes->t->dtype) != 8 ||
         (codes->t->dtype != DTYPE_I8 && !dtype_is_float(codes->t->dtype)))
         return module_misfit(m, codes, err, "int8 or FP8 codes expected");
     p.rows = tensor_rows(codes->t);
     p.cols = tensor_cols(codes->t);
     if (p.rows == 0 || p.cols == 0)
         return module_misfit(m, codes, err, "it is empty");
-    st = section_along(m, &p, CODES, codes, p.cols, p.cols, err);
+    if (scale->t->dtype == DTYPE_U8 && codes->t->dtype != DTYPE_I8)
+        st = as_exponents(m, &scale, err);
     if (st == OK)
-        st = fit_grid(m, &p, scale, block_rows, block_cols, err);
-    if (st == OK && zero && !is_one_byte_number(zero))
-        st = module_misfit(m, zero, err, "zero points of a byte expected");
+        st = section_along(m, &p, CODES, codes, p.cols, p.cols, err);
+    if (st == OK)
+        st = fit_grid(m, &p, codes, scale, block_rows, block_cols, err);
     if (st == OK && zero)
-        st = section_along(m, &p, ZEROS, zero, p.cols, dtype_bits(zero->t->dtype) / 8,
-                           err);
+        st = fit_zeros(m, &p, zero, err);
     if (st == OK && codes->t->dtype == DTYPE_I8 && !zero && p.group % 32 == 0 &&
         p.cols % 32 == 0)
         st = scales_fit(&p, &fit, err);
     if (st != OK)
         return st;
     p.repack = fit ? repack_q8_0 : NULL;
-    snprintf(type, sizeof(type), "%s scaled", dtype_name(codes->t->dtype));
+    if (p.group < p.cols)
+        snprintf(type, sizeof(type), "%s scaled g%" PRIu64, dtype_name(codes->t->dtype),
+                 p.group);
+    else
+        snprintf(type, sizeof(type), "%s scaled", dtype_name(codes->t->dtype));
     return packed_add(m, &p, codes->t->dims, codes->t->n_dims, type, TYPE_Q8_0, err);
 }
 
@@ -241,7 +294,7 @@ static enum status claim_float8(const struct module *m, struct error *err)
         return fail(err, ERR_CORRUPT,
                     "%s: %s is FP8 but has no weight_scale_inv or weight_scale",
                     m->cp->path, codes->t->name);
-    return grid_add(m, codes, scale,
+    return grid_add(m, codes, scale, module_take(m, ".weight_zero_point"),
                     (uint64_t)json_integer_value(json_array_get(block, 0)),
                     (uint64_t)json_integer_value(json_array_get(block, 1)), err);
 }
@@ -270,7 +323,7 @@ static enum status claim_modelopt(const struct module *m, struct error *err)
     module_take(m, ".v_scale");
     if (codes->t->dtype == DTYPE_U8)
         return fp4_add(m, codes, scale, 16, global, false, err);
-    return grid_add(m, codes, scale, 0, 0, err);
+    return grid_add(m, codes, scale, NULL, 0, 0, err);
 }
 
 enum status modelopt_claim(struct checkpoint *cp, const json_t *config, struct error *err)

@@ -250,7 +250,7 @@ static enum status claim_bytes(const struct module *m, struct error *err)
         weights = json_object_get(group, "weights");
         block = json_object_get(weights, "block_structure");
     }
-    return grid_add(m, codes, scale,
+    return grid_add(m, codes, scale, module_take(m, ".weight_zero_point"),
                     (uint64_t)json_integer_value(json_array_get(block, 0)),
                     (uint64_t)json_integer_value(json_array_get(block, 1)), err);
 }

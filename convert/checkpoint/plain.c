@@ -14,7 +14,8 @@ static size_t plain_bytes(const struct source_tensor *t, uint64_t first, uint64_
 static enum status plain_fetch(const struct source_tensor *t, uint64_t first, uint64_t n,
                                void *buf, struct error *err)
 {
-    const enum status st = raw_read(t->self, first, n, buf, err);
+    const enum status st =
+        raw_read(t->self, plain_bytes(t, 0, first), plain_bytes(t, first, n), buf, err);
 
     return st == OK ? OK : fail_at(err, t->found);
 }
@@ -32,9 +33,9 @@ static void plain_decode(const struct source_tensor *t, const struct fetched *in
 static const struct provider plain = {
     .fetch_bytes = plain_bytes, .fetch = plain_fetch, .decode = plain_decode};
 
-bool plain_in_file(const struct source_tensor *t)
+bool is_plain(const struct source_tensor *t)
 {
-    return t->provider == &plain && !((const struct raw_tensor *)t->self)->archive;
+    return t->provider == &plain;
 }
 
 /* The smallest type of a file that holds every value of a dtype exactly. F64 is rounded to F32: a

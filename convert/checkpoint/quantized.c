@@ -19,6 +19,7 @@ static const struct {
     {"bitsandbytes", bitsandbytes_claim},
     {"modelopt", modelopt_claim},
     {"gemma", mobile_claim},
+    {"torchao", torchao_claim},
 };
 
 /* The configuration object under `key`, at the top or in text_config. */

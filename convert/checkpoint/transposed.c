@@ -49,8 +49,7 @@ static enum status transposed_fetch(const struct source_tensor *t, uint64_t firs
         for (uint64_t i = 0; i < cols && st == OK; i++) {
             const uint64_t element = (s.expert * cols + i) * rows + s.from;
 
-            st = file_read(raw->file, raw->t->offset + element * size, at,
-                           (size_t)s.count * size, err);
+            st = raw_read(raw, element * size, (size_t)s.count * size, at, err);
             at += s.count * size;
         }
         first += s.count;
@@ -102,7 +101,7 @@ static const struct provider transposed = {.fetch_bytes = transposed_bytes,
 
 bool source_is_turned(const struct source_tensor *t, const uint64_t dims[3])
 {
-    return t->n_dims == 3 && plain_in_file(t) && t->dims[0] == dims[0] &&
+    return t->n_dims == 3 && is_plain(t) && t->dims[0] == dims[0] &&
            t->dims[1] == dims[2] && t->dims[2] == dims[1] && dims[1] != dims[2];
 }
 

@@ -1,12 +1,12 @@
 /*
- * archive.c - one list of tensors over archives of several kinds; reading their rows
+ * archive.c - one list of tensors over archives of several kinds; reading them
  */
 #include "formats/archive/archive_file.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-enum { START_BYTES = 16, GATHER_BYTES = 1 << 20 };
+enum { START_BYTES = 16 };
 
 /* The pickled magic number that the format before the zip begins with. */
 static const uint8_t legacy_magic[] = {0x80, 0x02, 0x8a, 0x0a, 0x6c,
@@ -187,127 +187,36 @@ const struct file *archive_file(const struct archive *archive, int i)
     return archive->files[i];
 }
 
-/* ---- reading rows ---- */
+/* ---- reading ---- */
 
-/* Elements that lie evenly apart in a file, to be laid evenly apart in memory. */
-struct line {
-    const struct file *file;
-    uint64_t at;    /* byte of the first */
-    uint64_t apart; /* bytes from one to the next */
-    uint64_t n;
-    size_t width; /* bytes of one */
-};
-
-/* Through a buffer that takes in what lies between. */
-static enum status gather_line(const struct line *line, uint8_t *dst, size_t dst_apart,
-                               uint8_t *buffer, struct error *err)
+enum status archive_read(const struct archive *archive, size_t i, uint64_t at, size_t n,
+                         void *dst, struct error *err)
 {
-    /* Elements whose span fits the buffer; one alone always does. */
-    const uint64_t many =
-        line->apart ? (GATHER_BYTES - line->width) / line->apart + 1 : line->n;
-
-    for (uint64_t i = 0; i < line->n; i += many) {
-        uint64_t n = line->n - i < many ? line->n - i : many;
-        size_t span = (size_t)((n - 1) * line->apart) + line->width;
-        enum status st =
-            file_read(line->file, line->at + i * line->apart, buffer, span, err);
-
-        if (st != OK)
-            return st;
-        for (uint64_t k = 0; k < n; k++)
-            memcpy(dst + (i + k) * dst_apart, buffer + k * line->apart, line->width);
-    }
-    return OK;
-}
-
-/* n rows of one matrix, `at` being the byte of the first element. Lines are taken along the
- * dimension whose elements lie closer: a transposed matrix is read column by column. */
-static enum status gather_matrix(const struct archive_entry *entry,
-                                 const struct file *file, uint64_t at, uint64_t n,
-                                 uint8_t *dst, uint8_t *buffer, struct error *err)
-{
-    const struct tensor *view = &entry->public.view;
-    const int last = view->n_dims - 1;
-    const size_t width = dtype_bits(view->dtype) / 8;
-    const uint64_t n_cols = tensor_cols(view);
-    const uint64_t col_apart = (last >= 0 ? entry->strides[last] : 1) * width;
-    const uint64_t row_apart = (last >= 1 ? entry->strides[last - 1] : 0) * width;
-    const bool by_row = n == 1 || col_apart <= row_apart;
-    const uint64_t n_lines = by_row ? n : n_cols;
-    struct line line = {.file = file, .width = width};
-    enum status st = OK;
-
-    line.apart = by_row ? col_apart : row_apart;
-    line.n = by_row ? n_cols : n;
-    for (uint64_t i = 0; i < n_lines && st == OK; i++) {
-        line.at = at + i * (by_row ? row_apart : col_apart);
-        if (by_row)
-            st = gather_line(&line, dst + i * n_cols * width, width, buffer, err);
-        else
-            st = gather_line(&line, dst + i * width, (size_t)n_cols * width, buffer, err);
-    }
-    return st;
-}
-
-/* The element, counted from the first, where row `row` begins. */
-static uint64_t row_begin(const struct archive_entry *entry, uint64_t row)
-{
-    const struct tensor *view = &entry->public.view;
-    uint64_t at = 0;
-
-    for (int i = view->n_dims - 2; i >= 0; i--) {
-        at += row % view->dims[i] * entry->strides[i];
-        row /= view->dims[i];
-    }
-    return at;
-}
-
-static enum status gather(const struct archive *archive,
-                          const struct archive_entry *entry, uint64_t first, uint64_t n,
-                          uint8_t *dst, struct error *err)
-{
+    const struct archive_entry *entry = &archive->entries[i];
     const struct tensor *view = &entry->public.view;
     const struct file *file = archive->files[view->file];
-    const size_t width = dtype_bits(view->dtype) / 8;
-    const size_t row_bytes = (size_t)tensor_cols(view) * width;
-    const uint64_t matrix_rows = view->n_dims > 1 ? view->dims[view->n_dims - 2] : 1;
-    uint8_t *buffer = malloc(GATHER_BYTES);
-    enum status st = OK;
+    enum status st;
 
-    if (!buffer)
-        return fail(err, ERR_NOMEM, "%s: no memory to gather it", view->name);
-    for (uint64_t done = 0, m; done < n && st == OK; done += m) {
-        uint64_t row = first + done;
-        uint64_t left = matrix_rows - row % matrix_rows;
-
-        m = n - done < left ? n - done : left;
-        st = gather_matrix(entry, file, entry->first + row_begin(entry, row) * width, m,
-                           dst + done * row_bytes, buffer, err);
-    }
-    free(buffer);
-    return st;
+    assert(at <= view->n_bytes && n <= view->n_bytes - at);
+    if (n == 0)
+        return OK;
+    if (entry->public.is_plain)
+        return file_read(file, view->offset + at, dst, n, err);
+    if (!entry->deflated)
+        return gather_bytes(entry, file, at, n, dst, err);
+    st = deflated_read(entry->deflated, entry->deflated_skip + at, dst, n, err);
+    if (st == OK)
+        return OK;
+    fail_at(err, view->name);
+    return fail_at(err, file_path(file));
 }
 
 enum status archive_read_rows(const struct archive *archive, size_t i, uint64_t first,
                               uint64_t n, void *dst, struct error *err)
 {
-    const struct archive_entry *entry = &archive->entries[i];
-    const struct tensor *view = &entry->public.view;
+    const struct tensor *view = &archive->entries[i].public.view;
     const uint64_t row_bytes = tensor_cols(view) * (dtype_bits(view->dtype) / 8);
-    enum status st;
 
     assert(first + n <= tensor_rows(view));
-    if (n == 0 || row_bytes == 0)
-        return OK;
-    if (entry->public.is_plain)
-        return file_read(archive->files[view->file], view->offset + first * row_bytes,
-                         dst, (size_t)(n * row_bytes), err);
-    if (!entry->deflated)
-        return gather(archive, entry, first, n, dst, err);
-    st = deflated_read(entry->deflated, entry->deflated_skip + first * row_bytes, dst,
-                       (size_t)(n * row_bytes), err);
-    if (st == OK)
-        return OK;
-    fail_at(err, view->name);
-    return fail_at(err, file_path(archive->files[view->file]));
+    return archive_read(archive, i, first * row_bytes, (size_t)(n * row_bytes), dst, err);
 }

@@ -31,7 +31,7 @@ struct archive;
 
 /* A tensor and where its elements lie. When is_plain, view.offset and view.n_bytes are its
  * row-major bytes in view.file, for file_read(); otherwise (strided, or deflated) it must be
- * read with archive_read_rows(), and view.offset means nothing. view.n_bytes is always the size
+ * read with archive_read(), and view.offset means nothing. view.n_bytes is always the size
  * of the row-major tensor. */
 struct archive_tensor {
     struct tensor view;
@@ -60,8 +60,12 @@ const struct archive_tensor *archive_find(const struct archive *archive,
 size_t archive_n_files(const struct archive *archive);
 const struct file *archive_file(const struct archive *archive, int i); /* borrowed */
 
-/* Write rows [first, first + n) of tensor i, row-major, to dst; a row is the last dimension.
- * Safe from several threads at once. Deflated tensors are fast only in rising order. */
+/* Write bytes [at, at + n) of tensor i, row-major and dense, to dst. Safe from several threads at
+ * once. Deflated tensors are fast only in rising order. */
+MUST_CHECK enum status archive_read(const struct archive *archive, size_t i, uint64_t at,
+                                    size_t n, void *dst, struct error *err);
+
+/* The same by rows [first, first + n); a row is the last dimension. */
 MUST_CHECK enum status archive_read_rows(const struct archive *archive, size_t i,
                                          uint64_t first, uint64_t n, void *dst,
                                          struct error *err);

@@ -45,6 +45,11 @@ MUST_CHECK enum status npz_add(struct archive *archive, const struct file *file,
 MUST_CHECK enum status npy_add(struct archive *archive, const struct file *file, int no,
                                struct error *err);
 
+/* gather.c: bytes [at, at + n) of the row-major tensor that a strided view stands for. */
+MUST_CHECK enum status gather_bytes(const struct archive_entry *entry,
+                                    const struct file *file, uint64_t at, size_t n,
+                                    void *dst, struct error *err);
+
 /* ---- deflated.c ---- */
 
 MUST_CHECK enum status deflated_open(const struct file *file, const struct member *member,

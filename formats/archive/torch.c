@@ -199,6 +199,10 @@ static enum status add_tensor(const struct torch_file *t, const char *name,
     if (st == OK)
         st = check_reach(&entry, (uint64_t)tensor->items[1]->number, member->size / width,
                          err);
+    if (st == OK && view->n_bytes > file_size(t->file))
+        st = fail(err, ERR_CORRUPT,
+                  "a view of %" PRIu64 " bytes, which repeats a storage of %" PRIu64,
+                  view->n_bytes, member->size);
     if (st != OK)
         return st;
     entry.first = member->offset;

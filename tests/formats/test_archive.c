@@ -117,6 +117,42 @@ Test(archive, of_numpy_is_read_stored_deflated_and_transposed)
     fclose(f);
 }
 
+/* Codes and scales are read by bytes that are no whole rows, nor whole elements. */
+static void expect_any_bytes(const struct archive *archive, size_t i)
+{
+    static const size_t runs[] = {1, 3, 64, 1000};
+    const struct tensor *view = &archive_at(archive, i)->view;
+    const size_t n = (size_t)view->n_bytes;
+    uint8_t *whole = malloc(n), *part = malloc(n);
+    struct error err;
+
+    MUST(archive_read(archive, i, 0, n, whole, &err));
+    for (size_t r = 0; r < sizeof(runs) / sizeof(runs[0]); r++) {
+        for (size_t at = 0; at < n; at += runs[r])
+            MUST(archive_read(archive, i, at, n - at < runs[r] ? n - at : runs[r],
+                              part + at, &err));
+        cr_expect_arr_eq(part, whole, n, "%s in runs of %zu", view->name, runs[r]);
+    }
+    free(whole);
+    free(part);
+}
+
+Test(archive, of_a_strided_view_gives_any_bytes)
+{
+    struct archive *archive = NULL;
+    struct error err = {0};
+    size_t n = 0;
+
+    MUST(archive_open(CARAT_DATA "/vectors/torch/views.bin", &archive, &err));
+    for (size_t i = 0; i < archive_count(archive); i++)
+        if (!archive_at(archive, i)->is_plain) {
+            expect_any_bytes(archive, i);
+            n++;
+        }
+    cr_expect_eq(n, 1);
+    archive_close(archive);
+}
+
 static void copy_to(const char *name, const char *from)
 {
     char path[FIXTURE_PATH], *bytes = NULL;

@@ -19,7 +19,7 @@ from gguf_file import Gguf, decode_q4_0, to_bf16
 from names import gguf_name
 
 # Refused by name although a truth is given: these say so themselves ("or refuse by name").
-REFUSED_BY_CHOICE = {"torchao-int8": "torchao", "vera": "VERA"}
+REFUSED_BY_CHOICE = {}
 
 
 class Verdict:
