@@ -15,6 +15,7 @@ struct wanted {
     int64_t n_ctx, held_every;
     uint64_t tokens, max_memory;
     bool legacy, force, exact, resume;
+    int experts;
 };
 
 static enum status calibrate(const struct wanted *wanted, const struct model *model,
@@ -29,6 +30,7 @@ static enum status calibrate(const struct wanted *wanted, const struct model *mo
         .force = wanted->force,
         .resume = wanted->resume,
         .arithmetic = wanted->exact ? ARITH_F32 : ARITH_FAST,
+        .experts = (enum expert_moments)wanted->experts,
     };
     const struct calibrate_cut cut = {.n_ctx = (uint32_t)wanted->n_ctx,
                                       .tokens = wanted->tokens,
@@ -88,6 +90,10 @@ int cmd_calibrate(int argc, char **argv)
          0, 0},
         {"hessian", 0, OPTION_TEXT, &wanted.hessian, "MOMENTS",
          "also write full second moments, for --method compensate", 0, 0},
+        {"experts", 0, OPTION_CHOICE, &wanted.experts, "auto|own|shared",
+         "second moments of an expert's input: a matrix each, or a diagonal and its "
+         "layer's correlations (by bytes)",
+         0, 0},
         {"ctx", 0, OPTION_INT, &wanted.n_ctx, "N", "tokens a chunk (512)", 16, 32768},
         {"tokens", 0, OPTION_SIZE, &wanted.tokens, "N",
          "tokens at most, equal shares of the texts (128K)", 0, 0},

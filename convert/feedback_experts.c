@@ -45,6 +45,11 @@ static enum status mean_of_experts(const struct question *q, float *mean,
         sum ? OK
             : fail(err, ERR_NOMEM, "%s: no memory for its experts", q->item->e->name);
 
+    if (st == OK && feedback_entry(q->moments, q->item, 0, &entry) && entry.is_diagonal) {
+        free(sum);
+        return moments_read_common(q->moments, &entry, q->held, q->group * q->n, q->n,
+                                   mean, err);
+    }
     for (uint64_t e = 0; e < q->item->e->ne[2] && st == OK; e++) {
         if (!feedback_entry(q->moments, q->item, e, &entry))
             continue;

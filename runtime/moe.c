@@ -134,6 +134,7 @@ void moe_add(struct pass *p, uint32_t i)
 
     route(p, i);
     kernels_rms_norm(k, p->x, w->pre_ffw_norm_2, p->n, c->n_embd, c->eps, s->h);
+    tap_rows(p, "exps_in", (int)i, c->n_embd, s->h);
     memset(s->routed, 0, n * sizeof(*s->routed));
     for (size_t e = 0; e < c->n_experts; e++)
         run_expert(p, i, e);

@@ -100,7 +100,8 @@ MUST_CHECK enum status runtime_embed(struct runtime *rt, struct sequence *seq,
 /* What a tap is shown: n_rows rows of n_cols floats, for positions from `position` on. */
 struct tap_event {
     const char *what; /* "embed", "ple", "hidden", "final_norm", "router.ids",
-                           "router.weights", "k", "v", "ple_gate": the gate that a layer's slice
+                           "router.weights", "k", "v", "exps_in": what a layer's experts read, each
+                           position once; "ple_gate": the gate that a layer's slice
                            is multiplied with, after gelu; or "input": the input of a product */
     int layer;        /* -1 outside layers */
     const char

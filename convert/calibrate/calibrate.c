@@ -43,7 +43,9 @@ static void see(void *arg, const struct tap_event *event)
     const bool is_input = strcmp(event->what, "input") == 0;
     const double start = now();
 
-    if ((!is_input && strcmp(event->what, "ple_gate") != 0) || event->n_rows == 0)
+    if ((!is_input && strcmp(event->what, "ple_gate") != 0 &&
+         strcmp(event->what, "exps_in") != 0) ||
+        event->n_rows == 0)
         return;
     if (is_input && c->is_first_turn && !tally_add(&c->tally, event))
         c->not_finite = event->weight;
@@ -139,9 +141,12 @@ static void hash_text(struct sha256 *hash, const char *text)
 static enum status identify(struct calibration *c, struct error *err)
 {
     const struct calibrate_text *text = c->text;
-    const uint64_t numbers[] = {text->n_chunks, text->n_ctx,
+    const uint64_t numbers[] = {text->n_chunks,
+                                text->n_ctx,
                                 (uint64_t)c->options->arithmetic,
-                                c->options->moments != NULL, MOMENTS_VERSION};
+                                c->options->moments != NULL,
+                                MOMENTS_VERSION,
+                                (uint64_t)c->options->experts};
     struct sha256 *hash = sha256_new();
     enum status st = hash ? OK : fail(err, ERR_NOMEM, "no memory for a hash");
 
@@ -193,7 +198,8 @@ static enum status find_budget(struct calibration *c, struct error *err)
 {
     const uint64_t limit =
         c->options->max_memory ? c->options->max_memory : (uint64_t)8 << 30;
-    const uint64_t square = (uint64_t)MOMENTS_COLUMNS * MOMENTS_COLUMNS * sizeof(float);
+    const uint64_t square =
+        (uint64_t)MOMENTS_COLUMNS * (MOMENTS_COLUMNS + 1) / 2 * sizeof(float);
     const uint64_t fixed = ((uint64_t)64 << 20) + walk_bytes(c->walk) +
                            tally_bytes(&c->tally) + (c->options->moments ? square : 0);
     const uint64_t least = fixed + (c->options->moments ? inputs_largest(&c->inputs) : 0);
@@ -318,7 +324,7 @@ enum status calibrate_run(const struct model *model, const struct calibrate_text
     if (st == OK)
         st = open_walk(&c, err);
     if (st == OK)
-        st = inputs_list(&c.inputs, model, walk_steps(c.walk), err);
+        st = inputs_list(&c.inputs, model, options->experts, walk_steps(c.walk), err);
     if (st == OK)
         st = find_budget(&c, err);
     if (st == OK)

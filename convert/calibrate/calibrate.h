@@ -24,6 +24,11 @@ struct calibrate_text {
     size_t n_names;
 };
 
+/* What is kept of an expert's input: a matrix of its own, or a diagonal and the correlations of what
+ * all experts of the layer read (formats/moments). By bytes: a matrix where those of a layer's
+ * experts have at most 2^26 numbers together, or where the input is not one they have in common. */
+enum expert_moments { EXPERTS_BY_BYTES, EXPERTS_OWN, EXPERTS_SHARED };
+
 struct calibrate_options {
     const char *imatrix; /* file to write, or NULL */
     bool legacy;         /* the importance matrix in the older .dat form */
@@ -33,6 +38,7 @@ struct calibrate_options {
     bool force;
     bool resume; /* go on where a run with the same model, text and options was stopped */
     enum arithmetic arithmetic;
+    enum expert_moments experts;
 };
 
 /* What was seen. */

@@ -31,9 +31,9 @@ static uint32_t step_of(const char *name, uint32_t n_steps)
 }
 
 static void list_input(struct inputs *inputs, const char *weight, int expert, size_t n,
-                       uint32_t n_steps)
+                       bool is_diagonal, uint32_t n_steps)
 {
-    struct moments_item item = {.n = n};
+    struct moments_item item = {.n = n, .is_diagonal = is_diagonal};
 
     if (n > 0 && moments_input(weight, expert, item.name) &&
         !find(inputs, item.name, false))
@@ -50,12 +50,25 @@ static void list_gates(struct inputs *inputs, const struct model *model, uint32_
         int end = 0;
 
         if (sscanf(t->name, "blk.%9u.inp_gate.weight%n", &layer, &end) == 1 && end > 0)
-            list_input(inputs, ple_table, (int)layer, (size_t)t->ne[1], n_steps);
+            list_input(inputs, ple_table, (int)layer, (size_t)t->ne[1], false, n_steps);
     }
 }
 
+/* What the experts of a layer read, in one matrix: only their input is shown as a whole. */
+static bool shares_correlations(const struct gguf_tensor *t, enum expert_moments experts)
+{
+    char input[MOMENTS_NAME];
+    const size_t n =
+        t->n_dims == 3 && moments_input(t->name, -1, input) ? strlen(input) : 0;
+
+    if (n < 8 || strcmp(input + n - 8, ".exps_in") != 0)
+        return false;
+    return experts == EXPERTS_SHARED ||
+           (experts == EXPERTS_BY_BYTES && t->ne[2] * t->ne[0] * t->ne[0] > EXPERTS_MOST);
+}
+
 enum status inputs_list(struct inputs *inputs, const struct model *model,
-                        uint32_t n_steps, struct error *err)
+                        enum expert_moments experts, uint32_t n_steps, struct error *err)
 {
     size_t n = 1;
 
@@ -67,10 +80,12 @@ enum status inputs_list(struct inputs *inputs, const struct model *model,
     for (size_t i = 0; i < model->n_tensors; i++) {
         const struct gguf_tensor *t = &model->tensors[i];
 
-        if (t->n_dims == 2)
-            list_input(inputs, t->name, -1, (size_t)t->ne[0], n_steps);
+        const bool is_shared = shares_correlations(t, experts);
+
+        if (t->n_dims == 2 || is_shared)
+            list_input(inputs, t->name, -1, (size_t)t->ne[0], false, n_steps);
         for (uint64_t e = 0; t->n_dims == 3 && e < t->ne[2]; e++)
-            list_input(inputs, t->name, (int)e, (size_t)t->ne[0], n_steps);
+            list_input(inputs, t->name, (int)e, (size_t)t->ne[0], is_shared, n_steps);
     }
     if (model_find(model, ple_table) >= 0)
         list_gates(inputs, model, n_steps);
@@ -96,7 +111,8 @@ void inputs_free(struct inputs *inputs)
 
 static uint64_t bytes_of(const struct gathering *input)
 {
-    return 2 * gram_bytes(input->item.n);
+    return 2 * (input->item.is_diagonal ? input->item.n * sizeof(double)
+                                        : gram_bytes(input->item.n));
 }
 
 uint64_t inputs_largest(const struct inputs *inputs)
@@ -113,6 +129,15 @@ void inputs_skip(struct inputs *inputs, uint32_t steps_done)
 {
     for (size_t i = 0; i < inputs->n; i++)
         inputs->list[i].is_filed = inputs->list[i].step < steps_done;
+}
+
+static enum status new_sums(struct gathering *input, struct error *err)
+{
+    enum status (*new)(size_t, struct gram *, struct error *) =
+        input->item.is_diagonal ? gram_new_diagonal : gram_new;
+    const enum status st = new (input->item.n, &input->train, err);
+
+    return st == OK ? new (input->item.n, &input->held, err) : st;
 }
 
 bool inputs_left(const struct inputs *inputs, uint32_t step)
@@ -137,9 +162,7 @@ enum status inputs_take(struct inputs *inputs, uint32_t step, uint64_t budget,
             continue;
         used += bytes_of(input);
         input->is_in_hand = true;
-        st = gram_new(input->item.n, &input->train, err);
-        if (st == OK)
-            st = gram_new(input->item.n, &input->held, err);
+        st = new_sums(input, err);
     }
     return st;
 }
@@ -147,11 +170,14 @@ enum status inputs_take(struct inputs *inputs, uint32_t step, uint64_t budget,
 void inputs_add(struct inputs *inputs, const struct tap_event *event, bool is_held)
 {
     const bool is_gate = strcmp(event->what, "ple_gate") == 0;
-    const char *weight = is_gate ? ple_table : event->weight;
+    const bool is_common = strcmp(event->what, "exps_in") == 0;
+    const char *weight = is_gate ? ple_table : is_common ? "" : event->weight;
     struct gathering *input;
     char name[MOMENTS_NAME];
 
-    if (!moments_input(weight, is_gate ? event->layer : event->expert, name))
+    if (is_common)
+        snprintf(name, sizeof(name), "blk.%d.exps_in", event->layer);
+    else if (!moments_input(weight, is_gate ? event->layer : event->expert, name))
         return;
     input = find(inputs, name, true);
     if (!input)

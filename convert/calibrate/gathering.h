@@ -7,7 +7,7 @@
 #ifndef CONVERT_CALIBRATE_GATHERING_H
 #define CONVERT_CALIBRATE_GATHERING_H
 
-#include "formats/model/model.h"
+#include "convert/calibrate/calibrate.h"
 #include "formats/moments/moments.h"
 #include "runtime/runtime.h"
 
@@ -25,9 +25,13 @@ struct inputs {
     size_t n;
 };
 
+/* Squares of all experts of an input of a layer, in numbers: beyond, they share correlations. */
+enum { EXPERTS_MOST = 1 << 26 };
+
 /* ERR_NOMEM. n_steps is the walk's. */
 MUST_CHECK enum status inputs_list(struct inputs *inputs, const struct model *model,
-                                   uint32_t n_steps, struct error *err);
+                                   enum expert_moments experts, uint32_t n_steps,
+                                   struct error *err);
 void inputs_free(struct inputs *inputs);
 
 /* Bytes that the largest input takes. */

@@ -3,7 +3,7 @@
  */
 #include "formats/moments/gram.h"
 
-#include "formats/moments/moments.h"
+#include "formats/moments/layout.h"
 
 #include <stdlib.h>
 
@@ -20,10 +20,22 @@ static gram_tile *tile_best(void)
     return gram_tile_scalar;
 }
 
-/* The sums are kept with a stride of whole tiles, so that no tile is cut at the edge. */
-static size_t stride_of(const struct gram *gram)
+/* The lower triangle of a group is kept as strips of GRAM_TILE rows, whole tiles each: strip i has
+ * i + 1 of them, so that no tile is cut at the edge and nothing above the diagonal is kept. */
+static size_t strips_of(size_t group)
 {
-    return (gram->group + GRAM_TILE - 1) / GRAM_TILE * GRAM_TILE;
+    return (group + GRAM_TILE - 1) / GRAM_TILE;
+}
+
+/* Where strip i begins; of the last strip and one more: how many numbers a group has. */
+static size_t strip_at(size_t i)
+{
+    return (size_t)GRAM_TILE * GRAM_TILE / 2 * i * (i + 1);
+}
+
+static size_t group_numbers(const struct gram *gram)
+{
+    return strip_at(strips_of(gram->group));
 }
 
 size_t moments_group_columns(size_t n)
@@ -40,24 +52,33 @@ size_t moments_group_columns(size_t n)
 
 uint64_t gram_bytes(size_t n)
 {
-    const uint64_t group = moments_group_columns(n);
-    const uint64_t stride = (group + GRAM_TILE - 1) / GRAM_TILE * GRAM_TILE;
+    const uint64_t group = moments_group_columns(n), strips = strips_of(group);
 
-    return group ? n / group * stride * stride * sizeof(double) : 0;
+    return group ? n / group * (strips * (strips + 1) / 2) * GRAM_TILE * GRAM_TILE *
+                       sizeof(double)
+                 : 0;
 }
 
 enum status gram_new(size_t n, struct gram *gram, struct error *err)
 {
-    size_t stride, count;
+    size_t square, count;
 
     *gram = (struct gram){.n = n, .group = moments_group_columns(n)};
-    stride = stride_of(gram);
-    if (n > 0 && mul_size(stride, stride, &count) &&
-        mul_size(count, n / gram->group, &count))
+    if (n > 0 && mul_size(gram->group + GRAM_TILE, gram->group + GRAM_TILE, &square) &&
+        mul_size(square, n / gram->group, &count)) {
+        count = n / gram->group * group_numbers(gram);
         gram->sum = calloc(count, sizeof(*gram->sum));
+    }
     return gram->sum ? OK
                      : fail(err, ERR_NOMEM, "no memory for %zu x %zu second moments", n,
                             gram->group);
+}
+
+enum status gram_new_diagonal(size_t n, struct gram *gram, struct error *err)
+{
+    *gram = (struct gram){.n = n, .group = n, .is_diagonal = true};
+    gram->sum = calloc(n + 1, sizeof(*gram->sum));
+    return gram->sum ? OK : fail(err, ERR_NOMEM, "no memory for %zu second moments", n);
 }
 
 void gram_free(struct gram *gram)
@@ -92,8 +113,7 @@ static void pack(const struct strip_job *job, size_t group, size_t strip, float 
  * all of them. */
 static void add_strips(const struct strip_job *job, size_t group, size_t first, size_t n)
 {
-    const size_t stride = stride_of(job->gram);
-    double *sum = job->gram->sum + group * stride * stride;
+    double *sum = job->gram->sum + group * group_numbers(job->gram);
     float a[STRIPS][GRAM_ROWS * GRAM_TILE], b[GRAM_ROWS * GRAM_TILE];
 
     for (size_t i = 0; i < n; i++)
@@ -101,8 +121,8 @@ static void add_strips(const struct strip_job *job, size_t group, size_t first, 
     for (size_t j = 0; j < first + n; j++) {
         pack(job, group, j, b);
         for (size_t i = j > first ? j - first : 0; i < n; i++)
-            job->tile(a[i], b, job->n_rows,
-                      sum + (first + i) * GRAM_TILE * stride + j * GRAM_TILE, stride);
+            job->tile(a[i], b, job->n_rows, sum + strip_at(first + i) + j * GRAM_TILE,
+                      (first + i + 1) * GRAM_TILE);
     }
 }
 
@@ -110,7 +130,7 @@ static void add_strips(const struct strip_job *job, size_t group, size_t first, 
 static void add_bundles(void *arg, size_t begin, size_t end)
 {
     const struct strip_job *job = arg;
-    const size_t n_strips = stride_of(job->gram) / GRAM_TILE;
+    const size_t n_strips = strips_of(job->gram->group);
     const size_t n_bundles = (n_strips + STRIPS - 1) / STRIPS;
 
     for (size_t i = begin; i < end; i++) {
@@ -121,33 +141,66 @@ static void add_bundles(void *arg, size_t begin, size_t end)
     }
 }
 
+/* Columns [begin, end) of a diagonal: as a tile sums them. */
+static void add_squares(void *arg, size_t begin, size_t end)
+{
+    const struct strip_job *job = arg;
+    const size_t n = job->gram->n;
+
+    for (size_t j = begin; j < end; j++) {
+        float sum = 0;
+
+        for (size_t t = 0; t < job->n_rows; t++)
+            sum += job->x[t * n + j] * job->x[t * n + j];
+        job->gram->sum[j] += (double)sum;
+    }
+}
+
 void gram_add(struct gram *gram, const float *x, size_t n_rows)
 {
     struct strip_job job = {.gram = gram, .tile = tile_best()};
-    const size_t n_strips = stride_of(gram) / GRAM_TILE;
+    const size_t n_strips = strips_of(gram->group);
     const size_t n_bundles = (n_strips + STRIPS - 1) / STRIPS;
 
     gram->tokens += n_rows;
     for (size_t done = 0; done < n_rows; done += job.n_rows) {
         job.x = x + done * gram->n;
         job.n_rows = n_rows - done < GRAM_ROWS ? n_rows - done : GRAM_ROWS;
-        parallel_for(gram->n / gram->group * n_bundles, 1, add_bundles, &job);
+        if (gram->is_diagonal)
+            parallel_for(gram->n, 512, add_squares, &job);
+        else
+            parallel_for(gram->n / gram->group * n_bundles, 1, add_bundles, &job);
     }
 }
 
-void gram_square(const struct gram *gram, size_t group, float *h)
+void gram_file(const struct gram *gram, size_t group, float *h)
 {
-    const size_t n = gram->group, stride = stride_of(gram);
     const double scale = gram->tokens > 0 ? 1.0 / (double)gram->tokens : 0.0;
-    const double *sum = gram->sum + group * stride * stride;
+    const double *sum = gram->sum + group * (gram->is_diagonal ? 0 : group_numbers(gram));
 
-    for (size_t i = 0; i < n; i++)
+    for (size_t j = 0; gram->is_diagonal && j < gram->n; j++)
+        h[j] = (float)(sum[j] * scale);
+    for (size_t i = 0; !gram->is_diagonal && i < gram->group; i++) {
+        const size_t strip = i / GRAM_TILE;
+        const double *row =
+            sum + strip_at(strip) + i % GRAM_TILE * (strip + 1) * GRAM_TILE;
+
         for (size_t j = 0; j <= i; j++)
-            h[i * n + j] = h[j * n + i] = (float)(sum[i * stride + j] * scale);
+            h[triangle(i) + j] = (float)(row[j] * scale);
+    }
 }
 
 void gram_mean(const struct gram *gram, float *h)
 {
-    for (size_t g = 0; g < gram->n / gram->group; g++)
-        gram_square(gram, g, h + g * gram->group * gram->group);
+    const size_t n = gram->group;
+
+    assert(!gram->is_diagonal);
+    for (size_t g = 0; g < gram->n / n; g++, h += n * n) {
+        gram_file(gram, g, h);
+        for (size_t i = n; i-- > 0;) /* rows only move up */
+            memmove(h + i * n, h + triangle(i), (i + 1) * sizeof(*h));
+        for (size_t i = 0; i < n; i++)
+            for (size_t j = 0; j < i; j++)
+                h[j * n + i] = h[i * n + j];
+    }
 }

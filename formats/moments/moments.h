@@ -8,13 +8,20 @@
  * Inputs wider than MOMENTS_COLUMNS are cut into equal groups of g columns, of whose H only the
  * squares on the diagonal are kept: 12,288 columns take a third of the bytes, and of the work.
  *
- * The file is a GGUF (general.type "moments") with, for every input I of n columns, G groups:
+ * Of an expert that shares its layer's correlations only the diagonal D_e is kept; read as a
+ * square it is H_e = D_e^1/2 R D_e^1/2, R the correlation matrix of the input that all experts of the
+ * layer have in common (same name without the expert's number, every token once): what little an
+ * expert's tokens say about pairs of columns is taken from everybody's.
  *
- *     I.h          F32 {g, g, G}   to round with; each square symmetric, whole
- *     I.held       F32 {g, g, G}   held out; zero when nothing was held out
- *     I.tokens     F32 {2}         how many tokens each saw
+ * The file is a GGUF (general.type "moments") with, for every input I of n columns, G groups, three
+ * tensors one after the other:
  *
- * and the keys moments.version (u32, 2), moments.datasets and moments.digests (strings: names of the
+ *     I.h          F32 {g(g+1)/2, G}   to round with; of each square the lower triangle, by rows
+ *     I.held       F32 {g(g+1)/2, G}   held out; zero when nothing was held out
+ *     I.tokens     F32 {2}             how many tokens each saw
+ *
+ * or, for a diagonal alone, I.d and I.held of F32 {n} in the place of the first two; and the keys
+ * moments.version (u32, 3), moments.datasets and moments.digests (strings: names of the
  * texts and their SHA-256), moments.chunk_size (u32), moments.tokens (u64), moments.source (string:
  * SHA-256 of the model, the text and the options). Data are read entry by entry: memory stays at one square.
  *
@@ -26,7 +33,7 @@
 #include "base/base.h"
 #include "formats/gguf/gguf.h"
 
-enum { MOMENTS_NAME = 64, MOMENTS_VERSION = 2, MOMENTS_COLUMNS = 4096 };
+enum { MOMENTS_NAME = 64, MOMENTS_VERSION = 3, MOMENTS_COLUMNS = 4096 };
 
 /* How many columns of an input of n a group has: of the fewest equal groups of at most
  * MOMENTS_COLUMNS that are whole super-blocks of 256 columns; of 32, or any, where n has no such. */
@@ -48,23 +55,24 @@ bool moments_input(const char *weight, int expert, char out[MOMENTS_NAME]);
 /* Sums of x x^T in float64, lower triangle, one pair a distinct input. */
 struct gram {
     size_t n, group; /* columns; of a group */
+    bool is_diagonal;
     uint64_t tokens;
-    double *sum; /* [n / group] squares; the lower triangles are meant */
+    double *sum; /* n / group triangles in strips of whole tiles; or n squares */
 };
 
-/* Memory that gram_new() takes for n columns. */
+/* Memory that gram_new() takes for n columns; gram_new_diagonal() takes 8 n. */
 uint64_t gram_bytes(size_t n);
 
 /* ERR_NOMEM. */
 MUST_CHECK enum status gram_new(size_t n, struct gram *gram, struct error *err);
+/* Sums of x_j^2 alone, the same numbers to the bit. */
+MUST_CHECK enum status gram_new_diagonal(size_t n, struct gram *gram, struct error *err);
 /* Add n_rows vectors. Products and sums of at most 512 rows at a time are f32, in order of rows,
  * then added in float64: the result depends on how the caller cuts its rows, not on threads or
  * CPU. Parallel. */
 void gram_add(struct gram *gram, const float *x, size_t n_rows);
-/* The symmetric mean, whole squares: n * group floats. Zero tokens give zeros. */
+/* The symmetric mean, whole squares: n * group floats. Zero tokens give zeros. Not of a diagonal. */
 void gram_mean(const struct gram *gram, float *h);
-/* One square of it: group * group floats. */
-void gram_square(const struct gram *gram, size_t group, float *h);
 void gram_free(struct gram *gram);
 
 /* ---- the file ---- */
@@ -82,6 +90,8 @@ struct moments_header {
 struct moments_item {
     char name[MOMENTS_NAME];
     size_t n;
+    bool
+        is_diagonal; /* "blk.N.exps_in.E": there is an item "blk.N.exps_in" of n columns too */
 };
 
 struct moments_writer;
@@ -113,7 +123,8 @@ MUST_CHECK enum status moments_open(const char *path, struct moments **out,
 struct moments_entry {
     size_t n, group; /* columns; of a group: n where the whole matrix is there */
     double tokens, held_tokens;
-    size_t index; /* private */
+    bool is_diagonal;     /* the rest is its layer's */
+    size_t index, common; /* private */
 };
 
 /* False when the file has nothing on this input. */
@@ -125,6 +136,12 @@ MUST_CHECK enum status moments_read(const struct moments *moments,
                                     float *h, struct error *err);
 /* Read the square of columns [first, first + count), which lie in one group: count * count floats. */
 MUST_CHECK enum status moments_read_square(const struct moments *moments,
+                                           const struct moments_entry *entry, bool held,
+                                           size_t first, size_t count, float *h,
+                                           struct error *err);
+/* Of an entry that has only its diagonal: the same square of what its layer's experts have in common, in the
+ * coordinates of this entry (moments_rescale()). */
+MUST_CHECK enum status moments_read_common(const struct moments *moments,
                                            const struct moments_entry *entry, bool held,
                                            size_t first, size_t count, float *h,
                                            struct error *err);

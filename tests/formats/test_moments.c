@@ -102,7 +102,8 @@ Test(moments, survive_the_file)
     static const char *const datasets[] = {"prose", "code"};
     struct moments_header header = {
         .datasets = datasets, .n_datasets = 2, .chunk_size = 512, .source = "abc"};
-    struct moments_item items[2] = {{"blk.0.attn_in", N}, {"blk.0.ffn_in", 16}};
+    struct moments_item items[2] = {{.name = "blk.0.attn_in", .n = N},
+                                    {.name = "blk.0.ffn_in", .n = 16}};
     static float want[N * N], got[N * N], diagonal[N];
     char folder[FIXTURE_PATH], path[FIXTURE_PATH];
     struct moments_writer *writer = NULL;
@@ -165,7 +166,7 @@ enum { WIDE = 4352, GROUP = 256, WIDE_ROWS = 600 };
 static void file_wide(const char *path, struct gram *train)
 {
     struct moments_header header = {.chunk_size = 512};
-    struct moments_item item = {"blk.0.ffn_mid", WIDE};
+    struct moments_item item = {.name = "blk.0.ffn_mid", .n = WIDE};
     struct moments_writer *writer = NULL;
     struct gram held;
     struct error err = {0};
@@ -232,6 +233,91 @@ Test(moments, of_groups_are_those_of_their_columns)
     fixture_remove(folder);
 }
 
+/* ---- experts that share correlations ---- */
+
+enum { N_SHARED = 32, N_MINE = 60 };
+
+/* Three items of one layer: what all rows show, the first rows' diagonal, and the first rows' whole matrix. */
+static void file_shared(const char *path)
+{
+    const struct moments_item items[3] = {
+        {.name = "blk.2.exps_in", .n = N_SHARED},
+        {.name = "blk.2.exps_in.7", .n = N_SHARED, .is_diagonal = true},
+        {.name = "blk.9.exps_in", .n = N_SHARED}};
+    struct moments_header header = {.chunk_size = 512};
+    struct moments_writer *writer = NULL;
+    struct gram gram[3], none[3];
+    struct error err = {0};
+
+    cr_assert_eq(moments_create(path, &header, items, 3, &(struct output_options){0},
+                                &writer, &err),
+                 OK, "%s", err.text);
+    for (size_t i = 0; i < 3; i++) {
+        struct gram *both[2] = {&gram[i], &none[i]};
+
+        for (size_t k = 0; k < 2; k++)
+            cr_assert_eq(items[i].is_diagonal ? gram_new_diagonal(N_SHARED, both[k], &err)
+                                              : gram_new(N_SHARED, both[k], &err),
+                         OK);
+        gram_add(&gram[i], x, i == 0 ? 1000 : N_MINE);
+        cr_assert_eq(moments_put(writer, i, &gram[i], &none[i], &err), OK);
+        gram_free(&gram[i]);
+        gram_free(&none[i]);
+    }
+    cr_assert_eq(moments_finish(writer, &err), OK, "%s", err.text);
+}
+
+/* H_e has the expert's diagonal to the bit and the layer's correlations to a few roundings. */
+Test(moments, of_an_expert_with_a_diagonal_have_its_layers_correlations)
+{
+    static float all[N_SHARED * N_SHARED], mine[N_SHARED * N_SHARED],
+        got[N_SHARED * N_SHARED];
+    static float diagonal[N_SHARED], twice[N_SHARED], s[N_SHARED];
+    char folder[FIXTURE_PATH], path[FIXTURE_PATH];
+    struct moments *moments = NULL;
+    struct moments_entry common, expert, whole;
+    struct error err = {0};
+    const size_t n = N_SHARED;
+
+    fixture_folder(folder);
+    fixture_join(path, folder, "shared.gguf");
+    file_shared(path);
+    cr_assert_eq(moments_open(path, &moments, &err), OK, "%s", err.text);
+    cr_assert(moments_find(moments, "blk.2.exps_in", &common));
+    cr_assert(moments_find(moments, "blk.2.exps_in.7", &expert));
+    cr_assert(moments_find(moments, "blk.9.exps_in", &whole));
+    cr_assert_not(moments_find(moments, "blk.2.exps_in.8", &whole));
+    cr_assert(expert.is_diagonal && !common.is_diagonal);
+    cr_assert_eq((int)expert.tokens, N_MINE);
+    cr_assert_eq(moments_read(moments, &common, false, all, &err), OK);
+    cr_assert_eq(moments_read(moments, &whole, false, mine, &err), OK);
+    cr_assert_eq(moments_read(moments, &expert, false, got, &err), OK);
+    cr_assert_eq(moments_diagonal(moments, &expert, diagonal, &err), OK);
+    for (size_t i = 0; i < n; i++) {
+        cr_expect_eq(got[i * n + i], mine[i * n + i], "column %zu", i);
+        cr_expect_eq(diagonal[i], mine[i * n + i], "column %zu", i);
+        for (size_t j = 0; j < i; j++) {
+            const double r = (double)all[i * n + j] /
+                             sqrt((double)all[i * n + i] * (double)all[j * n + j]);
+            const double want =
+                r * sqrt((double)mine[i * n + i] * (double)mine[j * n + j]);
+
+            cr_expect_float_eq((double)got[i * n + j], want, 8 * 0x1p-24 * fabs(want));
+            cr_expect_eq(got[i * n + j], got[j * n + i]);
+        }
+    }
+    for (size_t j = 0; j < n; j++)
+        s[j] = j % 2 ? 2.0f : 0.5f;
+    cr_assert_eq(moments_rescale(moments, "blk.2.exps_in.7", s, n, &err), OK);
+    cr_assert_eq(moments_read_common(moments, &expert, false, 0, n, got, &err), OK);
+    cr_expect_eq(got[1], all[1]);
+    cr_expect_eq(got[2], 0.25f * all[2]);
+    cr_assert_eq(moments_diagonal(moments, &expert, twice, &err), OK);
+    cr_expect_eq(twice[3], 4 * diagonal[3]);
+    moments_close(moments);
+    fixture_remove(folder);
+}
+
 /* ---- files that are not what they should be ---- */
 
 /* The file with `n` bytes at `skip` behind the first `mark` replaced; what opening it says. */
@@ -271,8 +357,8 @@ Test(moments, of_a_broken_file_are_refused)
     fixture_join(path, folder, "wide.gguf");
     file_wide(path, &gram);
     gram_free(&gram);
-    cr_expect_eq(open_changed(path, "moments.version", 4, "\1", 1, &err), ERR_USAGE);
-    cr_expect(strstr(err.text, "version 1"), "%s", err.text);
+    cr_expect_eq(open_changed(path, "moments.version", 4, "\2", 1, &err), ERR_USAGE);
+    cr_expect(strstr(err.text, "version 2"), "%s", err.text);
     cr_expect_eq(open_changed(path, "moments.versio", 0, "m", 1, &err), ERR_USAGE);
     cr_expect_eq(open_changed(path, "blk.0.ffn_mid.", 0, "x", 1, &err), ERR_CORRUPT);
     cr_expect_eq(open_changed(path, "blk.0.ffn_mid.hel", 0, "x", 1, &err), ERR_CORRUPT);
