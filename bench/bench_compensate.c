@@ -3,7 +3,8 @@
  *
  * Prints TSV. Time is this process's own, one thread, so that a busy machine does not count. GMAC/s
  * divides the multiply-adds that every row needs, n^2 (1.5 + sweeps), by the whole time of
- * compensate_rows(), choice of scales included; the factor counts 2/3 n^3 of float64.
+ * compensate_rows(), choice of scales included; the factor counts n^3 / 3 of float64,
+ * its inverse included.
  */
 #include "quantize/compensate/compensate.h"
 #include "quantize/compensate/feedback_table.h"
@@ -62,7 +63,7 @@ static struct rates measure(enum block_type type, size_t n, size_t n_rows)
     double start = now();
     if (metric_new(h, n, type, &options, &metric, &err) != OK)
         exit(EXIT_FAILURE);
-    rates.factor = cube * 2 / 3 / (now() - start);
+    rates.factor = cube / 3 / (now() - start);
     start = now();
     if (compensate_rows(metric, w, n_rows, out, NULL, &err) != OK)
         exit(EXIT_FAILURE);

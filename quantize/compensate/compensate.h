@@ -41,8 +41,8 @@ bool compensate_can(enum block_type type);
 /* Prepare the metric of one input: h is n x n, symmetric, row by row, finite, with a non-negative
  * diagonal; an all-zero diagonal (an expert never routed to) means the identity. n must be whole
  * blocks of `type`. When the factorisation fails, damping is raised tenfold, up to three times
- * (log_warn says so). Deterministic; parallel; n^3 * 2/3 multiply-adds in float64.
- * Memory: 16 n^2 bytes while building, 8 n^2 afterwards. ERR_NOMEM; ERR_CORRUPT when h is not
+ * (log_warn says so). Deterministic; parallel; n^3 / 3 multiply-adds in float64.
+ * Memory: 24 n^2 bytes while building, 8 n^2 afterwards. ERR_NOMEM; ERR_CORRUPT when h is not
  * finite or not positive semi-definite. */
 MUST_CHECK enum status metric_new(const float *h, size_t n, enum block_type type,
                                   const struct metric_options *options,

@@ -7,6 +7,8 @@
  */
 #include "quantize/compensate/metric.h"
 
+#include "quantize/compensate/factor.h"
+
 #include <math.h>
 #include <stdlib.h>
 
@@ -99,90 +101,6 @@ static enum status choose_order(const float *h, struct metric *metric, struct er
     return OK;
 }
 
-/* ---- float64 kernels with a fixed order of additions ---- */
-
-enum { PANEL = 32, PARTIALS = 8 };
-
-static double dot(const double *a, const double *b, size_t n)
-{
-    double part[PARTIALS] = {0};
-    size_t i = 0;
-
-    for (; i + PARTIALS <= n; i += PARTIALS)
-        for (size_t p = 0; p < PARTIALS; p++)
-            part[p] += a[i + p] * b[i + p];
-    for (size_t p = 0; i < n; i++, p++)
-        part[p] += a[i] * b[i];
-    return ((part[0] + part[4]) + (part[1] + part[5])) +
-           ((part[2] + part[6]) + (part[3] + part[7]));
-}
-
-struct factor {
-    double *c;             /* [n][n], lower triangle */
-    double *x;             /* [n][n], the inverse, lower triangle */
-    size_t n, first, last; /* the panel of columns in hand */
-};
-
-/* Columns [first, last) of rows [begin, end) below the panel's own rows. */
-static void below_panel(void *arg, size_t begin, size_t end)
-{
-    const struct factor *f = arg;
-
-    for (size_t i = f->last + begin; i < f->last + end; i++)
-        for (size_t j = f->first; j < f->last; j++) {
-            double *row = f->c + i * f->n;
-            const double *pivot = f->c + j * f->n;
-
-            row[j] = (row[j] - dot(row, pivot, j)) / pivot[j];
-        }
-}
-
-/* Cholesky in place on the lower triangle; false when a pivot is not positive. */
-static bool cholesky(struct factor *f)
-{
-    for (f->first = 0; f->first < f->n; f->first = f->last) {
-        f->last = f->first + PANEL < f->n ? f->first + PANEL : f->n;
-        for (size_t i = f->first; i < f->last; i++) {
-            double *row = f->c + i * f->n;
-
-            for (size_t j = f->first; j < i; j++)
-                row[j] = (row[j] - dot(row, f->c + j * f->n, j)) / f->c[j * f->n + j];
-            double pivot = row[i] - dot(row, row, i);
-            if (!(pivot > 0) || !isfinite(pivot))
-                return false;
-            row[i] = sqrt(pivot);
-        }
-        parallel_for(f->n - f->last, 16, below_panel, f);
-    }
-    return true;
-}
-
-/* Columns [begin, end) of the inverse of the lower triangle, row after row. */
-static void invert_columns(void *arg, size_t begin, size_t end)
-{
-    const struct factor *f = arg;
-    size_t n = f->n;
-
-    for (size_t i = begin; i < n; i++) {
-        const double *row = f->c + i * n;
-        double *out = f->x + i * n;
-        size_t stop = i < end ? i : end;
-
-        for (size_t k = begin; k < i; k++) {
-            const double *in = f->x + k * n;
-            double weight = row[k];
-            size_t until = k + 1 < stop ? k + 1 : stop;
-
-            for (size_t j = begin; j < until; j++)
-                out[j] -= weight * in[j];
-        }
-        for (size_t j = begin; j < stop; j++)
-            out[j] /= row[i];
-        if (i < end)
-            out[i] = 1.0 / row[i];
-    }
-}
-
 /* ---- putting it together ---- */
 
 /* H' of the visiting order, from position (i, j). */
@@ -204,28 +122,63 @@ static double mean_energy(const float *h, size_t n)
     return sum / (double)n;
 }
 
+/* What a factorisation works on; [n][n] each but for the scratch. */
+struct factor {
+    double *c, *x, *scratch;
+};
+
+struct fill {
+    const float *h;
+    struct metric *metric;
+    const struct factor *f;
+    double shrink, ridge;
+};
+
+/* Rows [begin, end) of H' as its factor wants it, in reverse; and as it is. */
+static void fill_rows(void *arg, size_t begin, size_t end)
+{
+    const struct fill *fill = arg;
+    struct metric *m = fill->metric;
+    const size_t n = m->n;
+
+    for (size_t k = begin; k < end; k++)
+        for (size_t j = 0; j < n; j++) {
+            const double value = damped(fill->h, m, k, j, fill->shrink, fill->ridge);
+
+            m->h[k * n + j] = (float)value;
+            if (j >= k)
+                fill->f->c[(n - 1 - k) * n + (n - 1 - j)] = value;
+        }
+}
+
+/* Bands of 16 rows of l: columns of x from behind. */
+static void turn_bands(void *arg, size_t begin, size_t end)
+{
+    const struct fill *fill = arg;
+    struct metric *m = fill->metric;
+    const size_t n = m->n;
+
+    for (size_t band = begin * FACTOR_BASE; band < end * FACTOR_BASE; band += FACTOR_BASE)
+        for (size_t j = 0; j < n; j++)
+            for (size_t k = band; k < band + FACTOR_BASE; k++)
+                m->l[k * n + j] =
+                    j <= k ? (float)fill->f->x[(n - 1 - j) * n + (n - 1 - k)] : 0.0f;
+}
+
 /* Factor with this ridge on the diagonal; fills h, l and inv_diag. False: not positive. */
 static bool try_factor(const float *h, struct metric *metric, double shrink, double ridge,
-                       struct factor *f)
+                       const struct factor *f)
 {
-    size_t n = metric->n;
+    const size_t n = metric->n;
+    struct fill fill = {h, metric, f, shrink, ridge};
 
-    memset(f->x, 0, n * n * sizeof(*f->x));
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j <= i; j++)
-            f->c[i * n + j] = damped(h, metric, n - 1 - i, n - 1 - j, shrink, ridge);
-    if (!cholesky(f))
+    parallel_for(n, 16, fill_rows, &fill);
+    if (!factor_cholesky(f->c, n, factor_best(), f->scratch))
         return false;
-    parallel_for(n, 64, invert_columns, f);
-
-    for (size_t k = 0; k < n; k++) {
-        for (size_t j = 0; j < n; j++) {
-            metric->h[k * n + j] = (float)damped(h, metric, k, j, shrink, ridge);
-            metric->l[k * n + j] =
-                j <= k ? (float)f->x[(n - 1 - j) * n + (n - 1 - k)] : 0.0f;
-        }
+    factor_invert(f->c, n, factor_best(), f->x, f->scratch);
+    parallel_for(n / FACTOR_BASE, 1, turn_bands, &fill);
+    for (size_t k = 0; k < n; k++)
         metric->inv_diag[k] = 1.0f / metric->l[k * n + k];
-    }
     return true;
 }
 
@@ -235,7 +188,7 @@ enum status metric_new(const float *h, size_t n, enum block_type type,
 {
     const struct geometry *shape = geometry_find(type);
     struct metric *metric = NULL;
-    struct factor f = {.n = n};
+    struct factor f = {0};
     enum status st = OK;
     double mean = mean_energy(h, n);
     size_t square;
@@ -249,6 +202,7 @@ enum status metric_new(const float *h, size_t n, enum block_type type,
     metric = calloc(1, sizeof(*metric));
     f.c = malloc(square);
     f.x = malloc(square);
+    f.scratch = malloc(factor_scratch(n) * sizeof(*f.scratch));
     if (metric) {
         *metric = (struct metric){.n = n, .geometry = *shape, .sweeps = options->sweeps};
         metric->order = calloc(n, sizeof(*metric->order));
@@ -256,8 +210,8 @@ enum status metric_new(const float *h, size_t n, enum block_type type,
         metric->h = malloc(square / 2);
         metric->inv_diag = calloc(n, sizeof(*metric->inv_diag));
     }
-    if (!metric || !f.c || !f.x || !metric->order || !metric->l || !metric->h ||
-        !metric->inv_diag) {
+    if (!metric || !f.c || !f.x || !f.scratch || !metric->order || !metric->l ||
+        !metric->h || !metric->inv_diag) {
         st = fail(err, ERR_NOMEM, "no memory for %zu x %zu second moments", n, n);
         goto out;
     }
@@ -283,6 +237,7 @@ enum status metric_new(const float *h, size_t n, enum block_type type,
 out:
     free(f.c);
     free(f.x);
+    free(f.scratch);
     if (st == OK)
         *out = metric;
     else

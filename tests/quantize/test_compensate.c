@@ -2,6 +2,7 @@
  * test_compensate.c - error feedback: the loss it reports, the loss it saves, the bytes it gives
  */
 #include "quantize/compensate/compensate.h"
+#include "quantize/compensate/factor.h"
 #include "quantize/compensate/feedback_table.h"
 #include "quantize/quantize.h"
 #include "tests/fixture.h"
@@ -203,6 +204,65 @@ Test(compensate, every_core_agrees_with_scalar)
         }
         metric_free(metric);
     }
+}
+
+/* ---- the factor ---- */
+
+enum { N_FACTOR = 304 };
+
+static double factor_of[N_FACTOR * N_FACTOR], inverse_of[N_FACTOR * N_FACTOR];
+
+/* The textbook's loops, products subtracted one by one. */
+static void factor_plainly(size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j <= i; j++) {
+            double *row = factor_of + i * n, *pivot = factor_of + j * n, sum = row[j];
+
+            for (size_t k = 0; k < j; k++)
+                sum -= row[k] * pivot[k];
+            row[j] = i == j ? sqrt(sum) : sum / pivot[j];
+        }
+    for (size_t j = 0; j < n; j++)
+        for (size_t i = j; i < n; i++) {
+            double sum = 0;
+
+            for (size_t k = j; k < i; k++)
+                sum -= factor_of[i * n + k] * inverse_of[k * n + j];
+            inverse_of[i * n + j] = (i == j ? 1 : sum) / factor_of[i * n + i];
+        }
+}
+
+/* Blocks, threads and vectors change no bit; sizes that halve evenly and ones that do not. */
+Test(compensate, factors_as_the_textbook_does)
+{
+    static const size_t sizes[] = {16, 32, 48, 256, N_FACTOR};
+    factor_kernel *kernels[] = {factor_scalar, factor_best()};
+    static double c[N_FACTOR * N_FACTOR], x[N_FACTOR * N_FACTOR];
+    double *scratch = malloc(factor_scratch(N_FACTOR) * sizeof(*scratch));
+
+    cr_assert_not_null(scratch);
+    for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++)
+        for (int round = 0; round < 4; round++) {
+            const size_t n = sizes[s];
+
+            memset(inverse_of, 0, sizeof(inverse_of));
+            for (size_t i = 0; i < n * n; i++)
+                factor_of[i] = c[i] =
+                    (double)h[i / n * N + i % n] + (i / n == i % n ? 0.05 : 0);
+            factor_plainly(n);
+            parallel_set_threads(1 + round / 2 * 2);
+            cr_assert(factor_cholesky(c, n, kernels[round % 2], scratch));
+            factor_invert(c, n, kernels[round % 2], x, scratch);
+            for (size_t i = 0; i < n; i++)
+                cr_assert_arr_eq(c + i * n, factor_of + i * n, (i + 1) * sizeof(*c),
+                                 "row %zu of %zu, round %d", i, n, round);
+            cr_assert_arr_eq(x, inverse_of, n * n * sizeof(*x), "%zu, round %d", n,
+                             round);
+        }
+    memset(c, 0, sizeof(c));
+    cr_expect_not(factor_cholesky(c, N_FACTOR, factor_best(), scratch));
+    free(scratch);
 }
 
 Test(compensate, treats_silent_inputs_as_the_identity)
