@@ -3,6 +3,9 @@
  *
  *     mean over the tokens of the final norm's output; through the dense heads the model has;
  *     divided by its Euclidean length
+ *
+ * Several passages of one text may be pooled at a time, each by itself: that is how statistics of the
+ * heads' inputs get more than one row a text (walk.c).
  */
 #include "runtime/pass.h"
 
@@ -30,25 +33,41 @@ static void normalize(float *x, size_t n)
         x[i] = (float)((double)x[i] / sqrt(square));
 }
 
-/* x = head x, when the model has it; returns the width. */
+/* The pooled rows, p->n of them, become head times rows, when the model has it; returns the width. */
 static size_t apply_head(const struct pass *p, const struct linear *head,
-                         const char *what, float *x, size_t width)
+                         const char *what, size_t width)
 {
-    float *y = p->rt->scratch.pooled_out;
+    struct scratch *s = &p->rt->scratch;
+    const size_t n_out = head->matrix.n_rows;
 
     if (!head->matrix.data)
         return width;
-    pass_multiply(p, -1, head, x, y);
-    memcpy(x, y, head->matrix.n_rows * sizeof(*x));
-    tap_rows(p, what, -1, head->matrix.n_rows, x);
-    return head->matrix.n_rows;
+    pass_multiply(p, -1, head, s->pooled, s->pooled_out);
+    memcpy(s->pooled, s->pooled_out, p->n * n_out * sizeof(*s->pooled));
+    tap_rows(p, what, -1, n_out, s->pooled);
+    return n_out;
+}
+
+size_t pool_passages(struct pass *p, const float *rows, size_t n_rows)
+{
+    const struct weights *w = &p->rt->weights;
+    float *pooled = p->rt->scratch.pooled;
+    size_t width = p->rt->config.n_embd;
+
+    for (size_t i = 0; i < p->n; i++) {
+        const size_t first = n_rows * i / p->n, end = n_rows * (i + 1) / p->n;
+
+        mean(rows + first * width, end - first, width, pooled + i * width);
+    }
+    tap_rows(p, "pooled", -1, width, pooled);
+    width = apply_head(p, &w->dense_2, "dense2", width);
+    return apply_head(p, &w->dense_3, "dense3", width);
 }
 
 enum status runtime_embed(struct runtime *rt, struct sequence *seq, const int32_t *ids,
                           size_t n, float *out, struct error *err)
 {
-    const struct weights *w = &rt->weights;
-    size_t width = rt->config.n_embd;
+    size_t width;
     struct pass p = {.rt = rt, .seq = seq, .n = 1};
     enum status st;
 
@@ -61,10 +80,7 @@ enum status runtime_embed(struct runtime *rt, struct sequence *seq, const int32_
     st = runtime_eval(rt, seq, ids, n, NULL, err);
     if (st != OK)
         return st;
-    mean(sequence_hidden(seq, 0), n, width, rt->scratch.pooled);
-    tap_rows(&p, "pooled", -1, width, rt->scratch.pooled);
-    width = apply_head(&p, &w->dense_2, "dense2", rt->scratch.pooled, width);
-    width = apply_head(&p, &w->dense_3, "dense3", rt->scratch.pooled, width);
+    width = pool_passages(&p, sequence_hidden(seq, 0), n);
     memcpy(out, rt->scratch.pooled, width * sizeof(*out));
     normalize(out, width);
     return OK;

@@ -15,6 +15,9 @@
 
 enum { MAX_BATCH = 512 }; /* rows of a batch; an encoder takes its whole text at once */
 
+/* An encoder's text is pooled as a whole, or for statistics in passages of about so many tokens. */
+enum { PASSAGE_TOKENS = 32 };
+
 /* Buffers of one batch, each of n_rows rows. */
 struct scratch {
     size_t n_rows;
@@ -36,7 +39,7 @@ struct scratch {
     uint32_t *expert_rows;         /* which rows chose the expert in hand */
     float *expert_shares;          /* and with what weight */
 
-    float *pooled, *pooled_out; /* encoders: one row, before and after a dense head */
+    float *pooled, *pooled_out; /* encoders: a row a passage, before and after a dense head */
 
     float *logits; /* logit_rows rows of n_vocab */
     size_t logit_rows;
@@ -109,6 +112,10 @@ void scratch_free(struct scratch *s);
 void placeholders_find(struct placeholders *found, const struct gguf_meta *meta,
                        size_t n_vocab);
 int32_t placeholders_row(const struct placeholders *found, int32_t id);
+
+/* embed.c: pool n_rows rows of final norms in p->n equal passages, into scratch.pooled, and take them
+ * through the dense heads; taps see it. Returns the width. n_rows >= p->n > 0. */
+size_t pool_passages(struct pass *p, const float *rows, size_t n_rows);
 
 /* tap.c */
 void tap_rows(const struct pass *p, const char *what, int layer, size_t n_cols,

@@ -135,7 +135,8 @@ void runtime_tap(struct runtime *rt, void (*fn)(void *arg, const struct tap_even
  *     walk_close(walk, false);
  *
  * Events are, number by number, those of runtime_eval() on each chunk by itself, but for "ple",
- * which is not shown. Chunks may be run again within a step, with the same effect.
+ * which is not shown, and for the dense heads of encoders, which are shown passages of every chunk.
+ * Chunks may be run again within a step, with the same effect.
  *
  * The file is `.PATH.layers.partial` beside `path`. It is kept by walk_close(walk, true) and lost steps
  * are not repeated when it is opened again with `resume`. */

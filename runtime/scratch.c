@@ -91,11 +91,12 @@ static void allot_pooled(struct scratch *s, const struct config *c,
 {
     size_t width = larger(c->n_embd, larger(weights->dense_2.matrix.n_rows,
                                             weights->dense_3.matrix.n_rows));
+    const size_t n = width * (a->n_rows / PASSAGE_TOKENS + 1);
 
     if (c->family->is_causal)
         return;
-    s->pooled = arena_array(a->arena, width, sizeof(float));
-    s->pooled_out = arena_array(a->arena, width, sizeof(float));
+    s->pooled = arena_array(a->arena, n, sizeof(float));
+    s->pooled_out = arena_array(a->arena, n, sizeof(float));
     a->is_short |= !s->pooled || !s->pooled_out;
 }
 

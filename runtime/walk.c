@@ -3,7 +3,7 @@
  *
  *     step 0           the embedding; and what only the id decides: the per-layer slices
  *     step 1 + i       layer i
- *     the last         the final norm
+ *     the last         the final norm; of encoders the dense heads, on passages of each chunk
  *
  * Numbers are those of forward.c because a row's never depend on its batch, and its batches are cut
  * alike. Keys of a shared layer are put back into cells batch by batch, so that a local layer's ring
@@ -367,6 +367,16 @@ static enum status run_layer(struct walk *walk, struct place_in_text at,
     return st;
 }
 
+/* An encoder makes one vector of a text, and a few hundred of those say little about 3,072 channels:
+ * so every passage of a chunk counts as a text. */
+static void run_dense_heads(const struct pass *whole)
+{
+    struct pass p = *whole;
+
+    p.n = whole->n < PASSAGE_TOKENS ? 1 : whole->n / PASSAGE_TOKENS;
+    pool_passages(&p, whole->x, whole->n);
+}
+
 static enum status run_head(struct walk *walk, struct place_in_text at, struct error *err)
 {
     struct runtime *rt = walk->rt;
@@ -379,6 +389,8 @@ static enum status run_head(struct walk *walk, struct place_in_text at, struct e
     final_norm(p);
     if (rt->config.family->is_causal)
         tap_input(rt, -1, &rt->weights.output, -1, p->position, p->n, p->x);
+    else
+        run_dense_heads(p);
     return OK;
 }
 

@@ -20,14 +20,15 @@ static struct gathering *find(const struct inputs *inputs, const char *name,
     return NULL;
 }
 
-/* The embedding is step 0, layer i step i + 1, the head the last. */
+/* The embedding is step 0, layer i step i + 1, heads the last. */
 static uint32_t step_of(const char *name, uint32_t n_steps)
 {
     unsigned layer;
 
     if (sscanf(name, "blk.%9u.", &layer) == 1)
         return layer + 1;
-    return strcmp(name, "head_in") == 0 ? n_steps - 1 : 0;
+    return strcmp(name, "head_in") == 0 || strncmp(name, "dense_", 6) == 0 ? n_steps - 1
+                                                                           : 0;
 }
 
 static void list_input(struct inputs *inputs, const char *weight, int expert, size_t n,

@@ -27,6 +27,8 @@ static const struct {
     {"token_embd.weight", "head_in", false},
     {"output.weight", "head_in", false},
     {"per_layer_model_proj.weight", "ple_model_in", false},
+    {"dense_2.weight", "dense_2_in", false}, /* an encoder's heads, after pooling */
+    {"dense_3.weight", "dense_3_in", false},
 };
 
 /* "blk.12.rest" -> "rest", and the length of "blk.12."; NULL when it is not of a layer. */
