@@ -80,7 +80,7 @@ static enum status print_report(const struct ui *ui, const struct wanted *wanted
 
 int cmd_calibrate(int argc, char **argv)
 {
-    struct wanted wanted = {.n_ctx = 512, .held_every = 8};
+    struct wanted wanted = {.held_every = 8};
     const struct option options[] = {
         {"text", 0, OPTION_TEXTS, &wanted.texts, "FILE",
          "text to run, or .jsonl of conversations; may be given several times (a mixture "
@@ -94,7 +94,8 @@ int cmd_calibrate(int argc, char **argv)
          "second moments of an expert's input: a matrix each, or a diagonal and its "
          "layer's correlations (by bytes)",
          0, 0},
-        {"ctx", 0, OPTION_INT, &wanted.n_ctx, "N", "tokens a chunk (512)", 16, 32768},
+        {"ctx", 0, OPTION_INT, &wanted.n_ctx, "N", "tokens a chunk (512; encoders: 64)", 16,
+         32768},
         {"tokens", 0, OPTION_SIZE, &wanted.tokens, "N",
          "tokens at most, equal shares of the texts (128K)", 0, 0},
         {"held-out", 0, OPTION_INT, &wanted.held_every, "N",

@@ -3,15 +3,16 @@
  */
 #include "convert/calibrate/calibrate.h"
 
+#include "convert/calibrate/frames.h"
 #include "formats/chat/chat.h"
 #include "formats/tokenizer/tokenizer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { USUAL_CTX = 512, USUAL_TOKENS = 131072, BYTES_A_TOKEN = 32 };
+enum { USUAL_TOKENS = 131072, BYTES_A_TOKEN = 32 };
 
-/* The tokens of one text, without BOS. */
+/* The tokens of one text alone. */
 struct stream {
     int32_t *ids; /* owned */
     size_t n, room;
@@ -21,7 +22,8 @@ struct stream {
 struct build {
     const struct model *model;
     struct tokenizer *tok;
-    size_t n_ctx, n_own; /* tokens a chunk; without BOS */
+    struct frames frames;
+    size_t n_ctx, n_own; /* tokens a chunk; of the text's own, at most */
     uint64_t tokens;
     int32_t bos; /* -1: none is added */
 };
@@ -165,6 +167,22 @@ static size_t deal(struct stream *streams, size_t n_streams, size_t most,
     return n;
 }
 
+/* A longer frame leaves out the last tokens of the chunk's own. Frames take turns, and another one
+ * falls to every held-out chunk (of eight). */
+static void frame_chunk(const struct build *b, const struct stream *s, size_t chunk,
+                        int32_t *ids)
+{
+    const size_t i = (chunk + chunk / 8) % b->frames.n;
+    const size_t n_before = b->frames.list[i].n,
+                 n = frames_room(&b->frames, i, b->n_ctx);
+
+    if (n_before > 0)
+        memcpy(ids, b->frames.list[i].ids, n_before * sizeof(*ids));
+    memcpy(ids + n_before, s->ids + chunk * b->n_own, n * sizeof(*ids));
+    if (b->frames.end >= 0)
+        ids[b->n_ctx - 1] = b->frames.end;
+}
+
 static enum status lay_down(const struct build *b, const struct stream *streams,
                             const struct card *cards, size_t n, unsigned held_every,
                             struct calibrate_text *out, struct error *err)
@@ -179,10 +197,7 @@ static enum status lay_down(const struct build *b, const struct stream *streams,
     for (size_t i = 0; i < n; i++, ids += b->n_ctx) {
         const struct stream *s = &streams[cards[i].text];
 
-        if (b->n_own < b->n_ctx)
-            ids[0] = b->bos;
-        memcpy(ids + b->n_ctx - b->n_own, s->ids + cards[i].chunk * b->n_own,
-               b->n_own * sizeof(*ids));
+        frame_chunk(b, s, cards[i].chunk, ids);
         is_held[i] = is_held_out(cards[i].chunk, s->n_chunks, held_every);
     }
     out->n_chunks = n;
@@ -244,16 +259,18 @@ enum status calibrate_text_make(const struct model *model,
                                 struct calibrate_text *out, struct error *err)
 {
     struct build b = {.model = model,
-                      .n_ctx = cut->n_ctx ? cut->n_ctx : USUAL_CTX,
+                      .n_ctx = cut->n_ctx,
                       .tokens = cut->tokens ? cut->tokens : USUAL_TOKENS};
     struct stream *streams = calloc(n_documents + 1, sizeof(*streams));
     enum status st = streams ? tokenizer_from_meta(model->meta, &b.tok, err)
                              : fail(err, ERR_NOMEM, "no memory for texts");
 
     *out = (struct calibrate_text){0};
+    if (st == OK)
+        st = frames_make(model, b.tok, &b.n_ctx, &b.frames, err);
     if (st == OK) {
         b.bos = tokenizer_adds_bos(b.tok) ? tokenizer_bos(b.tok) : -1;
-        b.n_own = b.bos >= 0 ? b.n_ctx - 1 : b.n_ctx;
+        b.n_own = frames_most_room(&b.frames, b.n_ctx);
     }
     for (size_t i = 0; i < n_documents && st == OK; i++)
         st = read_stream(&b, &documents[i], &streams[i], err);
@@ -266,6 +283,7 @@ enum status calibrate_text_make(const struct model *model,
     for (size_t i = 0; streams && i < n_documents; i++)
         free(streams[i].ids);
     free(streams);
+    frames_free(&b.frames);
     tokenizer_free(b.tok);
     return st;
 }
