@@ -94,8 +94,8 @@ int cmd_calibrate(int argc, char **argv)
          "second moments of an expert's input: a matrix each, or a diagonal and its "
          "layer's correlations (by bytes)",
          0, 0},
-        {"ctx", 0, OPTION_INT, &wanted.n_ctx, "N", "tokens a chunk (512; encoders: 64)", 16,
-         32768},
+        {"ctx", 0, OPTION_INT, &wanted.n_ctx, "N", "tokens a chunk (512; encoders: 64)",
+         16, 32768},
         {"tokens", 0, OPTION_SIZE, &wanted.tokens, "N",
          "tokens at most, equal shares of the texts (128K)", 0, 0},
         {"held-out", 0, OPTION_INT, &wanted.held_every, "N",

@@ -39,7 +39,8 @@ struct scratch {
     uint32_t *expert_rows;         /* which rows chose the expert in hand */
     float *expert_shares;          /* and with what weight */
 
-    float *pooled, *pooled_out; /* encoders: a row a passage, before and after a dense head */
+    float *pooled,
+        *pooled_out; /* encoders: a row a passage, before and after a dense head */
 
     float *logits; /* logit_rows rows of n_vocab */
     size_t logit_rows;

@@ -173,8 +173,7 @@ static void frame_chunk(const struct build *b, const struct stream *s, size_t ch
                         int32_t *ids)
 {
     const size_t i = (chunk + chunk / 8) % b->frames.n;
-    const size_t n_before = b->frames.list[i].n,
-                 n = frames_room(&b->frames, i, b->n_ctx);
+    const size_t n_before = b->frames.list[i].n, n = frames_room(&b->frames, i, b->n_ctx);
 
     if (n_before > 0)
         memcpy(ids, b->frames.list[i].ids, n_before * sizeof(*ids));

@@ -228,6 +228,83 @@ Test(calibrate, gathers_from_gemma_3, .timeout = 300)
     check_member("golden/gemma3-text", gemma3, sizeof(gemma3) / sizeof(gemma3[0]));
 }
 
+/* ---- encoders ---- */
+
+enum { PASSAGES = N_CTX / 32 }; /* of a chunk */
+
+struct pooling {
+    struct gram gram[2];
+    bool is_held;
+};
+
+/* What the first dense head reads, from the final norms of a whole chunk: the mean of each passage. */
+static void pool(void *arg, const struct tap_event *event)
+{
+    struct pooling *pooling = arg;
+    const size_t n = event->n_cols;
+    float *means;
+
+    if (strcmp(event->what, "final_norm") != 0)
+        return;
+    cr_assert_eq(event->n_rows, N_CTX);
+    means = malloc(PASSAGES * n * sizeof(*means));
+    cr_assert(means);
+    for (size_t p = 0; p < PASSAGES; p++) {
+        const size_t first = p * N_CTX / PASSAGES, end = (p + 1) * N_CTX / PASSAGES;
+
+        for (size_t j = 0; j < n; j++) {
+            double sum = 0;
+
+            for (size_t r = first; r < end; r++)
+                sum += (double)event->x[r * n + j];
+            means[p * n + j] = (float)(sum / (double)(end - first));
+        }
+    }
+    gram_add(&pooling->gram[pooling->is_held], means, PASSAGES);
+    free(means);
+}
+
+static void pool_plainly(const struct model *model, struct pooling *pooling)
+{
+    struct runtime_options options = {.arithmetic = ARITH_F32};
+    struct runtime *rt = NULL;
+    struct sequence *seq = NULL;
+    struct error err = {0};
+
+    cr_assert_eq(runtime_open(model, &options, &rt, &err), OK, "%s", err.text);
+    cr_assert_eq(sequence_new(rt, N_CTX, &seq, &err), OK, "%s", err.text);
+    runtime_tap(rt, pool, pooling);
+    for (size_t i = 0; i < N_CHUNKS; i++) {
+        pooling->is_held = is_held[i];
+        sequence_reset(seq);
+        cr_assert_eq(runtime_eval(rt, seq, ids + i * N_CTX, N_CTX, NULL, &err), OK, "%s",
+                     err.text);
+    }
+    sequence_free(seq);
+    runtime_close(rt);
+}
+
+/* A text makes one vector; every passage of a chunk counts as a text. */
+Test(calibrate, gathers_what_dense_heads_read_passage_by_passage, .timeout = 300)
+{
+    struct model *model = open_member("golden/embeddinggemma");
+    struct moments *moments = gather(model, "heads.gguf");
+    struct witness first = {.input = "dense_2_in"};
+    struct pooling pooling = {0};
+    struct moments_entry entry;
+
+    prepare(&first, moments);
+    memcpy(pooling.gram, first.gram, sizeof(first.gram));
+    pool_plainly(model, &pooling);
+    memcpy(first.gram, pooling.gram, sizeof(first.gram));
+    check_input(moments, &first);
+    cr_assert(moments_find(moments, "dense_3_in", &entry));
+    cr_expect_eq(entry.tokens, PASSAGES);
+    cr_expect_eq(entry.held_tokens, PASSAGES);
+    moments_close(moments);
+    model_close(model);
+}
+
 Test(calibrate, gives_the_same_file_for_any_number_of_threads, .timeout = 300)
 {
     struct model *model = open_member("golden/e2b");

@@ -81,6 +81,48 @@ static bool is_chunk(const struct calibrate_text *text, size_t i,
            0;
 }
 
+/* An encoder's chunks begin with BOS and a prompt and end with EOS where the vocabulary wants it;
+ * prompts take turns. */
+Test(own_statistics, an_encoder_sees_prompts)
+{
+    static const char *const prompts[] = {
+        "task: search result | query: ", "title: none | text: ",
+        "task: sentence similarity | query: ", "task: classification | query: "};
+    char *body = repeat("one two three four five six seven eight\n", 400);
+    const struct calibrate_document d = document("text", body);
+    const struct calibrate_cut how = {.n_ctx = 128, .tokens = 8 * 128};
+    struct calibrate_text text;
+    struct model *model = NULL;
+    struct tokenizer *tok = NULL;
+    struct error err = {0};
+
+    cr_assert_eq(
+        convert_open_source(CARAT_DATA "/golden/embeddinggemma", NULL, &model, &err), OK,
+        "%s", err.text);
+    cr_assert_eq(tokenizer_from_meta(model->meta, &tok, &err), OK, "%s", err.text);
+    cr_assert_eq(calibrate_text_make(model, &d, 1, &how, &text, &err), OK, "%s",
+                 err.text);
+    cr_assert_eq(text.n_chunks, 8);
+    for (size_t i = 0; i < text.n_chunks; i++) {
+        int32_t *want = NULL;
+        size_t n = 0;
+
+        cr_assert_eq(tokenizer_encode(tok, prompts[i % 4], strlen(prompts[i % 4]),
+                                      TOKENIZE_BOS, &want, &n, &err),
+                     OK);
+        cr_assert(n > 1 && n <= 64, "%zu", n);
+        cr_expect_eq(want[0], tokenizer_bos(tok));
+        cr_expect_arr_eq(text.ids + i * 128, want, n * sizeof(*want), "chunk %zu", i);
+        cr_expect_eq(text.ids[i * 128 + 127] == tokenizer_eos(tok),
+                     tokenizer_adds_eos(tok));
+        free(want);
+    }
+    calibrate_text_free(&text);
+    tokenizer_free(tok);
+    model_close(model);
+    free(body);
+}
+
 /* Chunks take turns while the shorter text has some; both have a part held out. */
 Test(own_statistics, texts_share_what_is_taken_and_what_is_held_out)
 {
