@@ -99,6 +99,27 @@ static void note_feedback(struct ui *ui, const struct convert_result *result)
                 n_judged - n_fell_back, n_fell_back);
 }
 
+static void note_split(struct ui *ui, const struct convert_result *result)
+{
+    const struct feedback_seconds *split = &result->split;
+    char before[64] = "";
+
+    if (split->forward > 0)
+        snprintf(before, sizeof(before), "forward %.0f s, second moments %.0f s, ",
+                 split->forward, split->moments);
+    if (split->rounding > 0)
+        ui_note(ui, "%sfactors %.0f s, rounding %.0f s", before, split->factor,
+                split->rounding);
+}
+
+static json_t *split_json(const struct feedback_seconds *split)
+{
+    return json_pack("{s:o,s:o,s:o,s:o}", "forward", ui_json_real(split->forward),
+                     "second_moments", ui_json_real(split->moments), "factors",
+                     ui_json_real(split->factor), "rounding",
+                     ui_json_real(split->rounding));
+}
+
 static enum status print_json(const struct convert_result *result, const char *type,
                               struct error *err)
 {
@@ -111,13 +132,14 @@ static enum status print_json(const struct convert_result *result, const char *t
                       ui_json_text(result->files[i].path, strlen(result->files[i].path)),
                       "bytes", (json_int_t)result->files[i].bytes, "sha256",
                       result->files[i].sha256));
-    return ui_json(json_pack("{s:o,s:I,s:f,s:I,s:s,s:I,s:I,s:o}", "files", files,
-                             "tensors", (json_int_t)result->n_tensors, "seconds",
-                             result->seconds, "peak_rss", (json_int_t)peak_rss(), "type",
-                             type, "equalizable", (json_int_t)result->n_equalizable,
-                             "equalized", (json_int_t)result->n_equalized, "rounding",
-                             all_rounded_json(result)),
-                   err);
+    return ui_json(
+        json_pack("{s:o,s:I,s:f,s:o,s:I,s:s,s:I,s:I,s:o}", "files", files, "tensors",
+                  (json_int_t)result->n_tensors, "seconds", result->seconds,
+                  "feedback_seconds", split_json(&result->split), "peak_rss",
+                  (json_int_t)peak_rss(), "type", type, "equalizable",
+                  (json_int_t)result->n_equalizable, "equalized",
+                  (json_int_t)result->n_equalized, "rounding", all_rounded_json(result)),
+        err);
 }
 
 /* Two jobs, one behind the other, that count different things. */
@@ -160,6 +182,7 @@ static enum status convert(const char *source, struct conversion *request, struc
             result.seconds);
     note_grid(ui, &result);
     note_feedback(ui, &result);
+    note_split(ui, &result);
     if (ui->json)
         st = print_json(&result, request->type, err);
     else

@@ -193,6 +193,8 @@ static enum status tell_rounding(const struct work *work,
             continue;
         struct rounded_tensor *told = &result->rounded[result->n_rounded++];
 
+        result->split.factor += tallies[i].feedback.factor_seconds;
+        result->split.rounding += tallies[i].feedback.rounding_seconds;
         *told = tell_item(&work->items[i], &tallies[i]);
         if (!told->name)
             return fail(err, ERR_NOMEM, "no memory for the report");
@@ -281,6 +283,8 @@ enum status convert_run(const char *source, const char *out_path,
         st = try_run(source, out_path, &how, progress, &wider, &again, result, err);
         how.resume = false; /* what a try with another plan wrote is of no use */
     }
+    result->split.forward = own.forward_seconds;
+    result->split.moments = own.gathering_seconds;
     own_statistics_close(&own, st);
     free(wider.at);
     result->seconds = now() - start;

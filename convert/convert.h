@@ -136,6 +136,13 @@ struct rounded_tensor {
     double damping, held_out_loss;
 };
 
+/* Seconds of a conversion with error feedback, of this run: the calibration text through the layers and
+ * its second moments, when they were gathered here; factors of metrics; trials and rounding. Reading and
+ * writing goes on beside. */
+struct feedback_seconds {
+    double forward, moments, factor, rounding;
+};
+
 struct convert_result {
     struct {
         char *path;
@@ -146,6 +153,7 @@ struct convert_result {
     struct rounded_tensor
         *rounded; /* in the order of writing; what is copied is left out */
     size_t n_rounded;
+    struct feedback_seconds split;
     size_t n_equalizable,
         n_equalized; /* inputs with an exact rewrite, and those rewritten */
     double seconds;

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
+#include <time.h>
 
 enum { SAMPLE_ROWS = 64, MAX_GROUPS = 64, SWEEPS = 3 };
 
@@ -80,6 +81,14 @@ bool feedback_covers(const struct moments *moments, const struct work_item *item
     return compensate_can(item->type) && feedback_entry(moments, item, 0, &entry);
 }
 
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 /* ---- one group of one matrix ---- */
 
 /* Everything that judging a group needs. */
@@ -99,13 +108,15 @@ static enum status judge(const struct trial *t, double *loss, struct error *err)
     return layer_loss(t->held, t->n, t->w, t->q, t->n_rows, loss, err);
 }
 
-static enum status try_damping(const struct trial *t, double damping,
+static enum status try_damping(struct feedback *fb, const struct trial *t, double damping,
                                struct metric **metric, double *loss, struct error *err)
 {
     struct metric_options options = {
         .shrink = shrink, .damping = damping, .sweeps = SWEEPS};
+    const double start = now();
     enum status st = metric_new(t->h, t->n, t->item->type, &options, metric, err);
 
+    fb->report.factor_seconds += now() - start;
     if (st == OK)
         st = compensate_rows(*metric, t->w, t->n_rows, t->blocks, NULL, err);
     if (st == OK)
@@ -147,7 +158,7 @@ static enum status choose_metric(struct feedback *fb, const struct trial *t,
         struct metric *metric = NULL;
         double loss = INFINITY;
 
-        st = try_damping(t, dampings[i], &metric, &loss, err);
+        st = try_damping(fb, t, dampings[i], &metric, &loss, err);
         if (st == OK && loss < least) {
             metric_free(*best);
             *best = metric;
@@ -297,6 +308,7 @@ enum status feedback_rows(struct feedback *fb, const struct work_item *item,
                           uint64_t first, uint64_t n, const float *x, uint8_t *out,
                           struct error *err)
 {
+    const double start = now(), factor = fb->report.factor_seconds;
     enum status st = OK;
 
     for (uint64_t done = 0; done < n && st == OK;) {
@@ -314,5 +326,6 @@ enum status feedback_rows(struct feedback *fb, const struct work_item *item,
                              out + done * item->row_bytes, err);
         done += some;
     }
+    fb->report.rounding_seconds += now() - start - (fb->report.factor_seconds - factor);
     return st;
 }

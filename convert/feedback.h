@@ -38,6 +38,7 @@ MUST_CHECK enum status feedback_rows(struct feedback *feedback,
 struct feedback_report {
     size_t n_matrices, n_fell_back;
     double log_gain, damping;
+    double factor_seconds, rounding_seconds; /* the rest with its trials */
 };
 struct feedback_report feedback_take_report(struct feedback *feedback);
 

@@ -48,7 +48,7 @@ static enum status look_for_whole(const struct own_statistics *own,
 }
 
 /* What calibrate_run() is asked for. */
-static enum status gather(const struct own_statistics *own, const char *source,
+static enum status gather(struct own_statistics *own, const char *source,
                           const struct convert_options *how, struct error *err)
 {
     const bool has_moments = how->method == METHOD_COMPENSATE;
@@ -59,7 +59,7 @@ static enum status gather(const struct own_statistics *own, const char *source,
                                               .resume = how->resume};
     const struct calibrate_cut cut = {.tokens = how->tokens, .held_every = HELD_EVERY};
     struct calibrate_text text = {0};
-    struct calibrate_report report;
+    struct calibrate_report report = {0};
     struct model *model = NULL;
     bool is_whole = false;
     enum status st = convert_open_model(source, &how->source, &model, err);
@@ -72,6 +72,8 @@ static enum status gather(const struct own_statistics *own, const char *source,
     if (st == OK && !is_whole)
         st = calibrate_run(model, &text, &options, how->calibration_progress, &report,
                            err);
+    own->forward_seconds = report.seconds - report.gathering_seconds;
+    own->gathering_seconds = report.gathering_seconds;
     calibrate_text_free(&text);
     model_close(model);
     return st;

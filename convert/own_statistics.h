@@ -7,7 +7,8 @@
 #include "convert/convert.h"
 
 struct own_statistics {
-    char *path;   /* the file; owned; NULL: there is none */
+    double forward_seconds, gathering_seconds; /* what they took */
+    char *path;                                /* the file; owned; NULL: there is none */
     bool is_made; /* by this conversion or the one it resumes: it may go */
 };
 

@@ -142,6 +142,8 @@ static void count_feedback(struct row_packer *packer, const struct work_item *it
     sum->n_matrices += now.n_matrices;
     sum->n_fell_back += now.n_fell_back;
     sum->log_gain += now.log_gain;
+    sum->factor_seconds += now.factor_seconds;
+    sum->rounding_seconds += now.rounding_seconds;
     sum->damping = now.damping;
 }
 
