@@ -23,7 +23,6 @@ from programs import Carat, Llama  # noqa: E402
 PROMPT = "task: sentence similarity | query: "
 LANGUAGES = ["ar", "bn", "de-1996", "el-monoton", "en", "es", "fa", "fi", "fr", "he", "hi", "id",
              "ja", "ko", "nl", "pl", "pt-BR", "ru", "tr", "zh"]
-CALIBRATION = ["am", "hu", "it", "ka", "km", "my", "ta", "th", "uk", "ur", "vi", "yo", "zu"]
 
 
 def sentences(folder, each):
@@ -34,13 +33,6 @@ def sentences(folder, each):
         lines = [line.strip()[:80] for line in lines if len(line.strip()) >= 40]
         chosen += [line.rsplit(" ", 1)[0] if len(line) == 80 else line for line in lines[:each]]
     return chosen
-
-
-def calibration(folder, target):
-    """Other languages of the same declaration, when no text is given."""
-    target.write_text("\n".join((folder / f"multilingual/udhr-{name}.txt").read_text()
-                                for name in CALIBRATION))
-    return target
 
 
 class Measure:
@@ -80,8 +72,8 @@ def main():
     for name in ("checkpoint", "texts", "work"):
         parser.add_argument(name, type=pathlib.Path)
     parser.add_argument("--llama", help="folder of llama.cpp's programs: adds its own Q4_0")
-    parser.add_argument("--calibrate", type=pathlib.Path, help="text for the second moments")
-    parser.add_argument("--chunks", type=int, default=64)
+    parser.add_argument("--calibrate", default="default", help="text for the second moments")
+    parser.add_argument("--tokens", default="64K", help="of it")
     parser.add_argument("--each", type=int, default=25, help="passages of each language")
     parser.add_argument("--only", default="", help="names that contain this")
     parser.add_argument("--threads", type=int, default=2)
@@ -109,12 +101,11 @@ def main():
         m.row("Q4_0 `search`", *m.convert("q4s", "--type", "Q4_0", "--method", "search"))
     if not wanted("moments"):
         return
-    text = args.calibrate or calibration(args.texts, args.work / "calibration.txt")
     imatrix, moments = args.work / "eg.imatrix.gguf", args.work / "eg.moments"
     if not moments.exists():
         source = args.work / "eg-f32.gguf"
-        m.carat("calibrate", source, "--text", text, "-o", imatrix, "--hessian", moments,
-                "--tokens", 512 * args.chunks, "-f")
+        m.carat("calibrate", source, "--text", args.calibrate, "-o", imatrix, "--hessian",
+                moments, "--tokens", args.tokens, "-f")
     m.row("Q4_0 `search`, importance (moments)",
           *m.convert("q4i", "--type", "Q4_0", "--method", "search", "--imatrix", imatrix,
                      "--equalize", "off"))
