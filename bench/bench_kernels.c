@@ -4,7 +4,8 @@
  *     bench_kernels [TABLE]
  *
  * Prints TSV. Decoding is one token against 96 MB of weights, which no cache holds: GB/s of
- * weights, and their share of the speed at which this machine reads memory. Prefill is 512 tokens
+ * weights, and their share of the speed at which this machine reads memory; "few" are the tokens
+ * that a drafter guesses, against the same. Prefill is 512 tokens
  * against 1024 rows of 1536: GOP/s, and the share of the multiply-adds it can do on registers
  * (of bytes for quantized weights, of f32 for the others). Limits are measured in the same run.
  * Best of several runs; CARAT_CPU and OMP_NUM_THREADS apply.
@@ -20,6 +21,7 @@ enum {
     COLS = 1536,
     PREFILL_TOKENS = 512,
     PREFILL_ROWS = 1024,
+    MAX_FEW = 8,
     WEIGHT_BYTES = 96000000
 };
 
@@ -78,6 +80,12 @@ static void products(const struct bench *b, enum block_type type)
     double seconds = best_product(b, &w, 1);
     row(b, "decode", block_type_name(type), 1, (double)(w.n_rows * row_bytes) / seconds,
         2.0 * (double)(w.n_rows * COLS) / seconds, limit);
+
+    for (size_t n = 2; n <= MAX_FEW; n += n < 6 ? 1 : 2) {
+        seconds = best_product(b, &w, n);
+        row(b, "few", block_type_name(type), n, (double)(w.n_rows * row_bytes) / seconds,
+            2.0 * (double)(w.n_rows * COLS * n) / seconds, limit);
+    }
 
     w.n_rows = PREFILL_ROWS;
     seconds = best_product(b, &w, PREFILL_TOKENS);

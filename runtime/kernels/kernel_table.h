@@ -18,7 +18,7 @@ enum {
     DOT_ROWS = 8,      /* weight rows in one call of dot() */
     PANEL_ROWS = 16,   /* weight rows of a panel */
     PANEL_BLOCKS = 32, /* blocks of 32 columns in a panel, at most */
-    PANEL_TOKENS = 8,  /* token rows in one call of panel(), at most */
+    PANEL_TOKENS = 8,  /* token rows in one call of panel() or few(), at most */
     ATTEND_CELLS = 64, /* positions in a block of attention */
 };
 
@@ -53,6 +53,9 @@ struct dot_rows {
 typedef void dot_function(const struct dot_rows *w, const struct rounded *x,
                           float y[DOT_ROWS]);
 
+typedef void few_function(const uint8_t *const rows[PANEL_ROWS], const struct rounded *x,
+                          size_t n_tokens, float y[][PANEL_ROWS]);
+
 /* Functions of rows: the bodies of row_math.h, compiled for an instruction set. */
 struct row_kernels {
     /* x = exp(x - max); returns the sum, 8 lanes and then their tree. */
@@ -85,6 +88,10 @@ struct kernels {
     /* y[r] gains the products of 8 rows with the whole row 0 of x, block by block. By type, of
      * TYPE_COUNT; NULL where there is no integer product. */
     dot_function *const *dot;
+
+    /* y[t][r] gains the products of 16 whole rows with n_tokens whole rows of x, block by block. By
+     * type, of TYPE_COUNT. May be NULL: few tokens are then products of single ones. */
+    few_function *const *few;
 
     /* Pack rows[0..15] from block `first` on; panel->type and ->n_blocks are set. May be NULL:
      * products of many tokens are then products of single ones. */

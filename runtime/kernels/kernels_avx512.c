@@ -33,6 +33,7 @@ const struct kernels kernels_avx512_vnni = {
     .tile = avx512_tile,
     .round = avx2_round,
     .dot = avx2_dot,
+    .few = avx512_few_vnni,
     .pack = avx2_pack,
     .panel = avx512_panel_vnni,
     .add_values = avx2_add_values,

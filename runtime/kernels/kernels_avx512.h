@@ -16,4 +16,7 @@ void avx512_panel_vnni(const struct panel *panel, const struct rounded *x, size_
                        size_t n_tokens, float y[][PANEL_ROWS]);
 double avx512_spin_vnni(size_t n, float *sink);
 
+/* few_avx512.c, likewise */
+extern few_function *const avx512_few_vnni[TYPE_COUNT];
+
 #endif

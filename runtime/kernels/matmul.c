@@ -5,8 +5,8 @@
  * decoded once, into the first-level cache, and used for all tokens:
  *
  *     in f32       16 rows by 512 columns of f32; calls of tile() on 4 rows and up to 12 tokens
- *     in integers  few tokens: 8 rows at a time, straight from the file's bytes; many tokens:
- *                  panels of 16 rows by 1024 columns, interleaved, and 4 tokens
+ *     in integers  few tokens: 8 or 16 rows at a time, straight from the file's bytes; many
+ *                  tokens: panels of 16 rows by 1024 columns, interleaved, and 4 tokens
  */
 #include "runtime/kernels/codes.h"
 #include "runtime/kernels/kernel_table.h"
@@ -244,6 +244,24 @@ static void multiply_dots(void *arg, size_t begin, size_t end)
     }
 }
 
+static void multiply_few(void *arg, size_t begin, size_t end)
+{
+    const struct product *p = arg;
+    few_function *few = p->k->few[p->w->type];
+
+    for (size_t row = begin; row < end; row += PANEL_ROWS) {
+        size_t n_rows = min_size(PANEL_ROWS, end - row);
+        float y[PANEL_TOKENS][PANEL_ROWS] = {0};
+        const uint8_t *rows[PANEL_ROWS];
+
+        for (size_t r = 0; r < PANEL_ROWS; r++)
+            rows[r] = row_at(p, row + min_size(r, n_rows - 1));
+        few(rows, &p->rounded, p->n_tokens, y);
+        for (size_t t = 0; t < p->n_tokens; t++)
+            memcpy(p->y + t * p->w->n_rows + row, y[t], n_rows * sizeof(float));
+    }
+}
+
 /* All tokens with one panel; y is read and written in place, 16 rows at a time. */
 static void multiply_panel(const struct product *p, const struct panel *panel,
                            size_t first, size_t row, size_t n_rows)
@@ -292,11 +310,13 @@ static void multiply_panels(void *arg, size_t begin, size_t end)
 
 static void multiply_integers(struct product *p, struct workspace *ws)
 {
-    size_t grain = round_up(RANGE_BYTES / p->row_bytes + 1, DOT_ROWS);
+    size_t grain = round_up(RANGE_BYTES / p->row_bytes + 1, PANEL_ROWS);
 
     p->rounded = rounded_in(ws->bytes, p->n_tokens, p->w->n_cols / BLOCK);
     parallel_for(p->n_tokens, 4, round_token, p);
-    if (p->n_tokens < PANEL_MIN_TOKENS || !p->k->pack)
+    if (p->n_tokens <= PANEL_TOKENS && p->k->few)
+        parallel_for(p->w->n_rows, grain, multiply_few, p);
+    else if (p->n_tokens < PANEL_MIN_TOKENS || !p->k->pack)
         parallel_for(p->w->n_rows, grain, multiply_dots, p);
     else
         parallel_for(p->w->n_rows, PANEL_ROWS, multiply_panels, p);

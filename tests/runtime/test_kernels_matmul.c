@@ -145,8 +145,8 @@ static void expect_same_bits(enum block_type type, enum arithmetic arithmetic,
 Test(matmul, every_table_and_thread_count_gives_the_bits_of_the_scalar_one)
 {
     static const struct shape shapes[] = {
-        {1, 256, 1},  {7, 512, 1},   {37, 1280, 1},  {16, 256, 4},
-        {33, 512, 5}, {19, 1280, 7}, {50, 2304, 13},
+        {1, 256, 1},  {7, 512, 1},  {37, 1280, 1}, {16, 256, 4},  {21, 768, 2},
+        {40, 512, 8}, {18, 256, 9}, {33, 512, 5},  {19, 1280, 7}, {50, 2304, 13},
     };
 
     for (size_t i = 0; i < N_TYPES; i++) {
