@@ -189,6 +189,8 @@ enum status source_describe(struct source *src, const struct source_options *opt
         st = gguf_set_u32(src->meta, "general.quantization_version", 2, err);
     if (st == OK)
         st = describe_tokenizer(src, options, err);
+    if (st == OK)
+        st = source_describe_ordered_head(src, err);
     json_decref(generation);
     return st;
 }

@@ -72,6 +72,11 @@ MUST_CHECK enum status source_describe(struct source *src,
 /* A GGUF as source: entries and metadata as they are in the file. */
 MUST_CHECK enum status source_open_gguf(struct source *src, struct error *err);
 
+/* The ordered head of a drafter, where the checkpoint has one that fits: the keys that
+ * runtime/ordered_head.h states. Otherwise nothing, with a note when there is one that does not. */
+MUST_CHECK enum status source_describe_ordered_head(struct source *src,
+                                                    struct error *err);
+
 /* KEY=VALUE strings of the user, and his chat template in a GGUF's place. */
 MUST_CHECK enum status source_override(struct source *src,
                                        const struct source_options *options,

@@ -4,7 +4,10 @@
  *     x      = W_pre [ e(token) ; hidden ]       e: the target's scaled embedding
  *     blocks at one position, the first without keys, whichever guess it is
  *     y      = norm(x);  guess = first largest of E y;  hidden = W_post y for the next guess
+ *
+ * With an ordered head only the rows of E that are likely to hold it are looked at.
  */
+#include "runtime/ordered_head.h"
 #include "runtime/pass.h"
 
 #include <stdlib.h>
@@ -12,7 +15,8 @@
 struct drafter {
     struct runtime *rt;
     const struct runtime *target;
-    float *input; /* 2 * n_embd of the target: embedding, then hidden */
+    struct ordered_head *head; /* owned; NULL: the whole embedding is looked through */
+    float *input;              /* 2 * n_embd of the target: embedding, then hidden */
 };
 
 /* The target's last layer of this kind with keys of its own, or -1. */
@@ -77,6 +81,11 @@ enum status drafter_new(struct runtime *rt, const struct runtime *target,
     }
     d->rt = rt;
     d->target = target;
+    st = ordered_head_open(rt, &d->head, err);
+    if (st != OK) {
+        drafter_free(d);
+        return st;
+    }
     *out = d;
     return OK;
 }
@@ -85,8 +94,27 @@ void drafter_free(struct drafter *drafter)
 {
     if (!drafter)
         return;
+    ordered_head_free(drafter->head);
     free(drafter->input);
     free(drafter);
+}
+
+/* The likeliest token after the stream, which has its final norm. */
+static int32_t pick(struct drafter *d, struct pass *p)
+{
+    struct runtime *rt = d->rt;
+    const struct weights *w = &rt->weights;
+    float *logits = rt->scratch.logits;
+    int32_t best;
+
+    if (d->head) {
+        best = ordered_head_pick(d->head, p->x, rt->tap ? logits : NULL);
+    } else {
+        pass_multiply(p, -1, &w->output, p->x, logits);
+        best = (int32_t)kernels_argmax(logits, w->n_vocab);
+    }
+    tap_rows(p, "logits", -1, w->n_vocab, logits);
+    return best;
 }
 
 /* One guess; the hidden half of the input becomes the next step's. */
@@ -95,7 +123,6 @@ static enum status guess(struct drafter *d, struct pass *p, int32_t token, int32
 {
     struct runtime *rt = d->rt;
     const struct weights *w = &rt->weights;
-    struct scratch *s = &rt->scratch;
     size_t n_target = d->target->config.n_embd;
     enum status st = OK;
 
@@ -107,9 +134,7 @@ static enum status guess(struct drafter *d, struct pass *p, int32_t token, int32
     if (st != OK)
         return st;
     final_norm(p);
-    pass_multiply(p, -1, &w->output, p->x, s->logits);
-    tap_rows(p, "logits", -1, w->n_vocab, s->logits);
-    *out = (int32_t)kernels_argmax(s->logits, w->n_vocab);
+    *out = pick(d, p);
     pass_multiply(p, -1, &w->post_proj, p->x, d->input + n_target);
     tap_rows(p, "projected", -1, n_target, d->input + n_target);
     return OK;

@@ -208,7 +208,8 @@ MUST_CHECK enum status drafter_new(struct runtime *rt, const struct runtime *tar
 
 /* Guess n tokens that follow `token`, which `seq` has not evaluated yet. `hidden` is the target's
  * sequence_hidden() of the last position evaluated. Taps on `rt` see "embed" (what enters the
- * first layer), "hidden", "final_norm", "logits" and "projected" (the next step's hidden). */
+ * first layer), "hidden", "final_norm", "logits" and "projected" (the next step's hidden); with an
+ * ordered head the logits of all but its candidates are 1 less than the least of theirs. */
 MUST_CHECK enum status drafter_guess(struct drafter *drafter, struct sequence *seq,
                                      int32_t token, const float *hidden, size_t n,
                                      int32_t *tokens, struct error *err);

@@ -52,7 +52,7 @@ static const struct {
     {"ema.*", LEFTOVER_HARMLESS},
     {"value_head.*", LEFTOVER_HARMLESS},
     {"v_head.*", LEFTOVER_HARMLESS},
-    {"masked_embedding.*", LEFTOVER_HARMLESS},
+    {"masked_embedding.*", LEFTOVER_ASIDE},
     {"vision_tower.*", LEFTOVER_TOWER},
     {"audio_tower.*", LEFTOVER_TOWER},
     {"embed_vision.*", LEFTOVER_TOWER},

@@ -99,6 +99,7 @@ const char *canonical_name(struct arena *arena, const char *found);
 enum leftover {
     LEFTOVER_NO, /* a tensor like any other */
     LEFTOVER_HARMLESS, /* computed buffers, tools' and optimizers' leavings: ignored, with a note */
+    LEFTOVER_ASIDE, /* no tensor of the model's, but read: checkpoint_read_aside() */
     LEFTOVER_TOWER, /* vision and audio: not part of the text model */
 };
 enum leftover canonical_leftover(const char *canonical);

@@ -155,9 +155,47 @@ static enum status leftovers_claim(struct checkpoint *cp, struct error *err)
     const enum status st =
         set_aside(cp, LEFTOVER_HARMLESS, "ignored: they change nothing", err);
 
+    for (size_t i = 0; i < cp->n_raws; i++)
+        if (canonical_leftover(cp->raws[i].name) == LEFTOVER_ASIDE)
+            cp->raws[i].taken = true;
+
     return st != OK ? st
                     : set_aside(cp, LEFTOVER_TOWER,
                                 "of the vision and audio parts left out", err);
+}
+
+enum status checkpoint_read_aside(struct checkpoint *cp, const char *name,
+                                  struct aside *out, struct error *err)
+{
+    const struct raw_tensor *raw = catalogue_raw(cp, name);
+    enum { MOST = 1 << 30 };
+
+    *out = (struct aside){0};
+    if (!raw)
+        return OK;
+    const uint64_t n = tensor_elements(raw->t), n_bytes = raw->t->n_bytes;
+    if (n > MOST || dtype_bits(raw->t->dtype) % 8 != 0 || raw->t->dtype == DTYPE_C64)
+        return fail(err, ERR_UNSUPPORTED, "%s: %s: %llu numbers of type %s",
+                    file_path(raw->file), raw->t->name, (unsigned long long)n,
+                    dtype_name(raw->t->dtype));
+    void *bytes = malloc((size_t)n_bytes + 1);
+    float *x = calloc((size_t)n + 1, sizeof(*x));
+    enum status st =
+        bytes && x ? OK : fail(err, ERR_NOMEM, "%s: no memory for it", raw->t->name);
+
+    if (st == OK && n > 0)
+        st = raw_read(raw, 0, tensor_rows(raw->t), bytes, err);
+    if (st == OK)
+        dtype_widen(raw->t->dtype, bytes, x, (size_t)n);
+    free(bytes);
+    if (st != OK) {
+        free(x);
+        return st;
+    }
+    out->n_dims = raw->t->n_dims;
+    memcpy(out->dims, raw->t->dims, sizeof(out->dims));
+    out->x = x;
+    return OK;
 }
 
 static enum status (*const steps[])(struct checkpoint *cp, struct error *err) = {

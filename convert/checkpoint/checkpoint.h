@@ -119,6 +119,18 @@ const struct source_tensor *checkpoint_at(const struct checkpoint *cp,
 const struct source_tensor *checkpoint_find(const struct checkpoint *cp,
                                             const char *name);
 
+/* What some models keep beside their tensors, as f32 whatever it is stored as: ids too. */
+struct aside {
+    int n_dims;
+    uint64_t dims[TENSOR_MAX_DIMS];
+    float *x; /* owned by the caller; NULL when there is no such tensor */
+};
+
+/* `name` is canonical: "masked_embedding.centroids.weight". At most 2^30 values. ERR_UNSUPPORTED for
+ * more and for packed numbers; ERR_IO, ERR_CORRUPT, ERR_NOMEM. */
+MUST_CHECK enum status checkpoint_read_aside(struct checkpoint *cp, const char *name,
+                                             struct aside *out, struct error *err);
+
 size_t checkpoint_notes(const struct checkpoint *cp);
 const char *checkpoint_note(const struct checkpoint *cp, size_t i);
 

@@ -1,8 +1,8 @@
 /*
  * assistant.c - drafters of Gemma 4: four layers that use the keys and values of their target
  *
- * The ordered head of small ones (masked_embedding) is a list of likely tokens; engines compute
- * all logits, so it is left out.
+ * The ordered head of small ones (masked_embedding) is no tensor of theirs in a file: engines that
+ * compute all logits would not know what to do with it. convert/centroids.c keeps it beside them.
  */
 #include "convert/gemma/block_rows.h"
 #include "convert/gemma/fields.h"

@@ -54,19 +54,12 @@ struct watch {
 
 static float *wanted(const struct watch *w, const struct tap_event *event, size_t *n)
 {
-    float *full;
-
     if (strcmp(event->what, "input") == 0)
         return NULL;
     if (event->layer >= 0)
         return golden_floats(w->golden, n, "p%d.d%d.%s.%d", w->prompt, w->step,
                              event->what, event->layer);
-    /* With an ordered head "logits" are cut off; the whole head's are kept beside them. */
-    full =
-        golden_floats(w->golden, n, "p%d.d%d.full_%s", w->prompt, w->step, event->what);
-    return full ? full
-                : golden_floats(w->golden, n, "p%d.d%d.%s", w->prompt, w->step,
-                                event->what);
+    return golden_floats(w->golden, n, "p%d.d%d.%s", w->prompt, w->step, event->what);
 }
 
 /* Errors grow by 1e-5 a layer, and a step starts from the hidden state the one before ended
@@ -89,7 +82,7 @@ static void compare(void *arg, const struct tap_event *event)
     free(want);
 }
 
-/* The first of the largest of the whole head's logits. */
+/* The first of the largest logits. */
 static int32_t best_of(const struct watch *w)
 {
     size_t n = 0, best = 0;
