@@ -6,8 +6,6 @@
  */
 #include "convert/checkpoint/catalogue.h"
 
-#include <fnmatch.h>
-
 /* Elements that a wrapper puts anywhere in a path. */
 static const char *const inner_wrappers[] = {"_orig_mod", "base_layer"};
 
@@ -30,7 +28,7 @@ static const struct {
 };
 
 static const struct {
-    const char *pattern;
+    const char *pattern; /* stars stand at its ends only */
     enum leftover kind;
 } leftovers[] = {
     {"*rotary_emb.*", LEFTOVER_HARMLESS},
@@ -145,10 +143,35 @@ const char *canonical_name(struct arena *arena, const char *found)
     return name;
 }
 
+/* A literal with a star in front, behind, both or neither: asked for every tensor and pattern. */
+static bool fits_pattern(const char *name, size_t n_name, const char *pattern)
+{
+    const bool any_front = *pattern == '*';
+    const char *literal = pattern + any_front;
+    const size_t n = strlen(literal);
+    const bool any_back = n > 0 && literal[n - 1] == '*';
+    const size_t n_literal = n - any_back;
+
+    if (n_literal > n_name)
+        return false;
+    if (!any_front && !any_back)
+        return n_name == n_literal && memcmp(name, literal, n_literal) == 0;
+    if (!any_front)
+        return memcmp(name, literal, n_literal) == 0;
+    if (!any_back)
+        return memcmp(name + n_name - n_literal, literal, n_literal) == 0;
+    for (size_t at = 0; at + n_literal <= n_name; at++)
+        if (name[at] == *literal && memcmp(name + at, literal, n_literal) == 0)
+            return true;
+    return false;
+}
+
 enum leftover canonical_leftover(const char *canonical)
 {
+    const size_t n = strlen(canonical);
+
     for (size_t i = 0; i < COUNT(leftovers); i++)
-        if (fnmatch(leftovers[i].pattern, canonical, 0) == 0)
+        if (fits_pattern(canonical, n, leftovers[i].pattern))
             return leftovers[i].kind;
     return LEFTOVER_NO;
 }

@@ -8,6 +8,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+/* The key of the common settings, which no module has. */
+#define COMMON ""
+
 static void affine_constants(const struct packed *p, const struct window *windows,
                              uint64_t row, uint64_t group, float *scale, float *bias)
 {
@@ -51,18 +54,31 @@ static void decode_mxfp8(const struct packed *p, const struct window *windows,
  * nothing but the defaults of its mode. */
 static const json_t *mlx_settings(const struct module *m)
 {
-    const json_t *own;
+    const json_t *own = json_object_get(m->quantization, m->path);
+
+    return own ? own : json_object_get(m->quantization, COMMON);
+}
+
+/* What the configuration says, by canonical paths: looked up once a module. Owned by the caller;
+ * NULL when memory is out. */
+static json_t *settings_by_path(struct checkpoint *cp, const json_t *config)
+{
+    json_t *by_path = json_object(), *own;
     const char *key;
+    bool is_whole =
+        by_path && json_object_set(by_path, COMMON, (json_t *)(uintptr_t)config) == 0;
 
-    json_object_foreach((json_t *)(uintptr_t)m->quantization, key,
-                        own) if (json_is_object(own))
+    json_object_foreach((json_t *)(uintptr_t)config, key, own)
     {
-        const char *canonical = canonical_name(&m->cp->arena, key);
+        const char *path = json_is_object(own) ? canonical_name(&cp->arena, key) : key;
 
-        if (canonical && strcmp(canonical, m->path) == 0)
-            return own;
+        if (!path || (json_is_object(own) && !json_object_get(by_path, path) &&
+                      json_object_set(by_path, path, own) != 0))
+            is_whole = false;
     }
-    return m->quantization;
+    if (!is_whole)
+        json_decref(by_path);
+    return is_whole ? by_path : NULL;
 }
 
 static enum status claim_mlx(const struct module *m, struct error *err)
@@ -130,5 +146,12 @@ static enum status claim_mlx(const struct module *m, struct error *err)
 
 enum status mlx_claim(struct checkpoint *cp, const json_t *config, struct error *err)
 {
-    return module_each(cp, config, ".scales", claim_mlx, err);
+    json_t *by_path = settings_by_path(cp, config);
+    enum status st;
+
+    if (!by_path)
+        return fail(err, ERR_NOMEM, "no memory for settings of modules");
+    st = module_each(cp, by_path, ".scales", claim_mlx, err);
+    json_decref(by_path);
+    return st;
 }
