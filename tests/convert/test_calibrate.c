@@ -218,6 +218,58 @@ Test(calibrate, gathers_experts_one_by_one, .timeout = 300)
     check_member("golden/26b-a4b", moe, sizeof(moe) / sizeof(moe[0]));
 }
 
+static struct moments *gather_shared(const struct model *model)
+{
+    char path[FIXTURE_PATH];
+    struct calibrate_options options = asked(path, "shared.gguf");
+    struct calibrate_report report;
+    struct moments *moments = NULL;
+    struct error err = {0};
+
+    options.experts = EXPERTS_SHARED;
+    cr_assert_eq(calibrate_run(model, &text, &options, NULL, &report, &err), OK, "%s",
+                 err.text);
+    cr_assert_eq(moments_open(path, &moments, &err), OK, "%s", err.text);
+    return moments;
+}
+
+/* The layer's matrix is every token's, once; an expert's diagonal and counts are, to the bit, those of the matrix
+ * it would have had; what down reads stays a matrix each. */
+Test(calibrate, gathers_what_experts_share, .timeout = 300)
+{
+    static struct witness moe[] = {
+        {.input = "blk.1.exps_in", .what = "exps_in", .layer = 1, .expert = -1},
+        INPUT_OF("blk.2.exps_mid.1", "blk.2.ffn_down_exps.weight", 2, 1),
+    };
+    struct model *model = open_member("golden/26b-a4b");
+    struct moments *shared = gather_shared(model), *own = gather(model, "own.gguf");
+    struct moments_entry a, b, common;
+    struct error err = {0};
+
+    for (size_t i = 0; i < 2; i++)
+        prepare(&moe[i], shared);
+    run_plainly(model, &(struct watch){.list = moe, .n = 2});
+    for (size_t i = 0; i < 2; i++)
+        check_input(shared, &moe[i]);
+    cr_assert(moments_find(shared, "blk.1.exps_in", &common));
+    cr_expect_eq((int)(common.tokens + common.held_tokens), N_CTX * N_CHUNKS);
+    cr_expect_not(moments_find(own, "blk.1.exps_in", &common));
+    cr_assert(moments_find(shared, "blk.1.exps_in.2", &a));
+    cr_assert(moments_find(own, "blk.1.exps_in.2", &b));
+    cr_assert(a.is_diagonal && !b.is_diagonal && a.n == b.n);
+    cr_expect_eq(a.tokens, b.tokens);
+    cr_expect_gt(a.tokens, 0);
+    float *x = malloc(2 * a.n * sizeof(*x));
+    cr_assert_not_null(x);
+    cr_assert_eq(moments_diagonal(shared, &a, x, &err), OK);
+    cr_assert_eq(moments_diagonal(own, &b, x + a.n, &err), OK);
+    cr_expect_arr_eq(x, x + a.n, a.n * sizeof(*x));
+    free(x);
+    moments_close(shared);
+    moments_close(own);
+    model_close(model);
+}
+
 Test(calibrate, gathers_from_gemma_3, .timeout = 300)
 {
     static struct witness gemma3[] = {

@@ -26,7 +26,7 @@ static void read_entry(const struct moments *moments, const struct moments_entry
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
 {
-    static const char *const inputs[] = {"blk.0.attn_in", "blk.0.ffn_in", "output_in",
+    static const char *const inputs[] = {"blk.0.attn_in", "blk.0.exps_in.1", "output_in",
                                          "a", ""};
     struct moments *moments = NULL;
     struct moments_entry entry;

@@ -151,6 +151,111 @@ Test(compensate, is_no_worse_than_plain_rounding_without_correlation)
     }
 }
 
+/* H' of the usual options, in float64's roundings of float32. */
+static void damp(double damping, float *damped)
+{
+    const double ridge = damping * mean_energy_of_h();
+
+    for (int i = 0; i < N * N; i++)
+        damped[i] = i / N == i % N ? h[i] + (float)ridge : 0.9f * h[i];
+}
+
+/* In the metric that both were made for: the search knows its diagonal, feedback all of it. */
+Test(compensate, loses_less_in_its_own_metric_than_the_search_with_its_diagonal)
+{
+    static float damped[N * N], diagonal[N], q[N_ROWS * N];
+    static uint8_t out[N_ROWS * MAX_ROW_BYTES];
+
+    damp(0.1, damped);
+    for (int j = 0; j < N; j++)
+        diagonal[j] = damped[j * N + j];
+    for (int t = 0; t < N_TYPES; t++) {
+        struct metric *metric = metric_of(types[t], 0.1, 0.1);
+        struct error err = {0};
+        double ours = 0, search = 0;
+
+        cr_assert_eq(compensate_rows(metric, w, N_ROWS, out, NULL, &err), OK);
+        block_decode(types[t], out, q, N_ROWS * N);
+        cr_assert_eq(layer_loss(damped, N, w, q, N_ROWS, &ours, &err), OK);
+        quantize_rows(types[t], METHOD_SEARCH, w, N_ROWS, N, diagonal, out);
+        block_decode(types[t], out, q, N_ROWS * N);
+        cr_assert_eq(layer_loss(damped, N, w, q, N_ROWS, &search, &err), OK);
+        cr_expect_lt(ours, search, "%s: %g against %g", block_type_name(types[t]), ours,
+                     search);
+        metric_free(metric);
+    }
+}
+
+/* Columns are visited by energy, wherever they lie: exchange the two halves of all rows and moments, and
+ * the halves of the bytes are exchanged. */
+Test(compensate, does_not_depend_on_where_super_blocks_lie)
+{
+    static float turned_h[N * N], turned_w[N_ROWS * N];
+    static uint8_t out[N_ROWS * MAX_ROW_BYTES], turned[N_ROWS * MAX_ROW_BYTES];
+    const struct metric_options options = {.shrink = 0.1, .damping = 0.1, .sweeps = 2};
+
+    for (int i = 0; i < N * N; i++)
+        turned_h[i] = h[(i / N + N / 2) % N * N + (i % N + N / 2) % N];
+    for (int i = 0; i < N_ROWS * N; i++)
+        turned_w[i] = w[i / N * N + (i % N + N / 2) % N];
+    for (int t = 0; t < N_TYPES; t++) {
+        const size_t half = block_row_bytes(types[t], N / 2);
+        struct metric *metric = metric_of(types[t], 0.1, 0.1), *other = NULL;
+        struct error err = {0};
+
+        cr_assert_eq(metric_new(turned_h, N, types[t], &options, &other, &err), OK);
+        cr_assert_eq(compensate_rows(metric, w, N_ROWS, out, NULL, &err), OK);
+        cr_assert_eq(compensate_rows(other, turned_w, N_ROWS, turned, NULL, &err), OK);
+        for (size_t r = 0; r < N_ROWS; r++) {
+            cr_expect_arr_eq(turned + 2 * r * half, out + (2 * r + 1) * half, half, "%s",
+                             block_type_name(types[t]));
+            cr_expect_arr_eq(turned + (2 * r + 1) * half, out + 2 * r * half, half, "%s",
+                             block_type_name(types[t]));
+        }
+        metric_free(metric);
+        metric_free(other);
+    }
+}
+
+/* After many sweeps no other code of a single column does better: all of them are tried, in float64. g is
+ * carried in float32, hence a hundredth of what one step of the code costs. */
+Test(compensate, descends_to_where_no_single_code_can_be_bettered)
+{
+    static float damped[N * N], q[N_ROWS * N];
+    static uint8_t out[N_ROWS * MAX_ROW_BYTES];
+    const struct metric_options options = {.shrink = 0.1, .damping = 0.1, .sweeps = 60};
+    struct metric *metric = NULL;
+    struct error err = {0};
+    float d;
+
+    damp(0.1, damped);
+    cr_assert_eq(metric_new(h, N, TYPE_Q4_0, &options, &metric, &err), OK);
+    cr_assert_eq(compensate_rows(metric, w, N_ROWS, out, NULL, &err), OK);
+    metric_free(metric);
+    block_decode(TYPE_Q4_0, out, q, N_ROWS * N);
+    for (int r = 0; r < N_ROWS; r++)
+        for (int j = 0; j < N; j++) {
+            const uint8_t *block =
+                out + (size_t)r * block_row_bytes(TYPE_Q4_0, N) + (size_t)(j / 32) * 18;
+            const int nibble = block[2 + j % 16] >> (j % 32 / 16 * 4) & 15;
+            double g = 0;
+
+            block_decode(TYPE_F16, block, &d, 1);
+            for (int i = 0; i < N; i++)
+                g += (double)damped[j * N + i] *
+                     ((double)w[r * N + i] - (double)q[r * N + i]);
+            for (int code = 0; code < 16; code++) {
+                const double moved = (double)d * (code - nibble);
+                const double step = (double)d * (double)d * (double)damped[j * N + j];
+                const double gain =
+                    2 * moved * g - moved * moved * (double)damped[j * N + j];
+
+                cr_assert_leq(gain, 0.01 * step, "row %d, column %d: %d instead of %d", r,
+                              j, code, nibble);
+            }
+        }
+}
+
 Test(compensate, gives_the_same_bytes_with_any_number_of_threads)
 {
     static uint8_t one[N_ROWS * MAX_ROW_BYTES], three[N_ROWS * MAX_ROW_BYTES];
