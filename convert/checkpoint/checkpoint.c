@@ -184,7 +184,7 @@ enum status checkpoint_read_aside(struct checkpoint *cp, const char *name,
         bytes && x ? OK : fail(err, ERR_NOMEM, "%s: no memory for it", raw->t->name);
 
     if (st == OK && n > 0)
-        st = raw_read(raw, 0, tensor_rows(raw->t), bytes, err);
+        st = raw_read(raw, 0, (size_t)n_bytes, bytes, err);
     if (st == OK)
         dtype_widen(raw->t->dtype, bytes, x, (size_t)n);
     free(bytes);
