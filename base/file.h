@@ -58,6 +58,9 @@ bool file_is_folder(const char *path); /* a directory, after links */
  * does one thing and ends. */
 void file_guard_sources(void);
 
+/* But over this one it does: its own record of what it has done so far, which it read to go on. */
+void file_release(const char *path);
+
 struct output;
 
 struct output_options {

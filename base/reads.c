@@ -73,3 +73,16 @@ bool reads_has(const struct stat *info)
     pthread_mutex_unlock(&reads.lock);
     return has;
 }
+
+void file_release(const char *path)
+{
+    struct stat info;
+
+    if (stat(path, &info) != 0)
+        return;
+    pthread_mutex_lock(&reads.lock);
+    for (size_t i = 0; i < reads.n; i++)
+        if (reads.files[i].device == info.st_dev && reads.files[i].inode == info.st_ino)
+            reads.files[i] = reads.files[--reads.n];
+    pthread_mutex_unlock(&reads.lock);
+}

@@ -236,6 +236,7 @@ static enum status open_part(struct study *s, struct error *err)
     if (!s->wanted->resume || !file_exists(s->part_path))
         return OK;
     st = sensitivity_read(s->part_path, &s->part, err);
+    file_release(s->part_path);
     if (st == OK && (strcmp(s->part.text, s->result.text) != 0 ||
                      strcmp(s->part.source, s->result.source) != 0 ||
                      strcmp(s->part.method, s->result.method) != 0 ||
