@@ -32,6 +32,27 @@ void search_put(struct search *s, int lane, const float *x, const float *importa
     }
 }
 
+void search_weigh(struct search *s, int lane)
+{
+    float r[32], top = 0.0f, mean = 0.0f;
+    const int n = s->codes.n;
+
+    for (int i = 0; i < n; i++) {
+        r[i] = fabsf(s->tile.x[i][lane]);
+        top = r[i] > top ? r[i] : top;
+    }
+    if (top == 0.0f)
+        return;                   /* all zero: ones will do */
+    for (int i = 0; i < n; i++) { /* by the largest: no square overflows */
+        r[i] /= top;
+        r[i] *= r[i];
+        mean += r[i];
+    }
+    mean /= (float)n;
+    for (int i = 0; i < n; i++)
+        s->tile.w[i][lane] = sqrtf(1.0f + r[i] / mean);
+}
+
 void search_begin(struct search *s)
 {
     s->best = (struct candidate){0};

@@ -32,6 +32,9 @@ struct search search_new(const struct rows_in *in, struct codes codes);
 /* Put a block and its columns' importance (NULL: ones) into a lane. */
 void search_put(struct search *s, int lane, const float *x, const float *importance);
 
+/* Weights for the block in a lane of whose columns nothing is known: sqrt(1 + x^2 / mean x^2). */
+void search_weigh(struct search *s, int lane);
+
 /* Forget the best. */
 void search_begin(struct search *s);
 

@@ -6,6 +6,7 @@
 #include "tests/fixture.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdlib.h>
 
 enum { ROWS = 24, COLS = 768, WEIGHTS = ROWS * COLS };
@@ -32,6 +33,18 @@ static void fill(void)
 
 TestSuite(search, .init = fill);
 
+/* What a column of the block at `block` weighs when nothing is known of it. */
+static double unknown(enum block_type type, const float *block, float value)
+{
+    double mean = 0.0;
+
+    if (type != TYPE_Q4_0 && type != TYPE_Q4_1 && type != TYPE_Q5_0 && type != TYPE_Q5_1)
+        return 1.0;
+    for (int i = 0; i < 32; i++)
+        mean += (double)block[i] * (double)block[i] / 32.0;
+    return mean > 0.0 ? sqrt(1.0 + (double)value * (double)value / mean) : 1.0;
+}
+
 /* The weighted squared error of each block of `n` weights. */
 static void losses(enum block_type type, enum method method, const float *weights,
                    double *loss, size_t n)
@@ -45,7 +58,9 @@ static void losses(enum block_type type, enum method method, const float *weight
         loss[b] = 0.0;
         for (size_t i = b * n; i < (b + 1) * n; i++) {
             double e = (double)x[i] - (double)back[i];
-            loss[b] += (weights ? (double)weights[i % COLS] : 1.0) * e * e;
+            loss[b] +=
+                (weights ? (double)weights[i % COLS] : unknown(type, x + b * n, x[i])) *
+                e * e;
         }
     }
 }
