@@ -238,7 +238,7 @@ struct generation;
 struct generation_options {
     struct sampler sampler;
     struct drafter *drafter; /* borrowed; NULL: none */
-    uint32_t n_guesses;      /* a step, with a drafter; at most 63 */
+    uint32_t n_guesses;      /* a step, with a drafter; at most 63; fewer when they fail */
     const int32_t *banned;   /* ids never to draw; borrowed for the call */
     size_t n_banned;
 };
