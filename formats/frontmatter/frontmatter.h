@@ -34,7 +34,7 @@ struct frontmatter {
 MUST_CHECK enum status frontmatter_parse(struct arena *arena, const char *text, size_t n,
                                          struct frontmatter *out, struct error *err);
 
-/* The entry of a key, or NULL. */
+/* The entry of a key, or NULL; also NULL when it has no scalar. */
 const struct front_entry *frontmatter_find(const struct frontmatter *front,
                                            const char *key);
 
