@@ -5,6 +5,7 @@
 #define BASE_BASE_H
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/cpu.h"
 #include "base/file.h"
 #include "base/hash.h"

@@ -9,17 +9,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { RUNS = 5, COLS = 2048 };
-
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 struct job {
     const char *method;
@@ -52,9 +43,9 @@ static double copy_speed(const float *x, void *out, size_t n_bytes)
     double best = 0.0;
 
     for (int run = 0; run < RUNS; run++) {
-        double start = now();
+        double start = clock_seconds();
         memcpy(out, x, n_bytes);
-        double speed = (double)n_bytes / (now() - start) / 1e9;
+        double speed = (double)n_bytes / (clock_seconds() - start) / 1e9;
         best = speed > best ? speed : best;
     }
     return best;
@@ -65,9 +56,9 @@ static double speed(rows_encoder *encode, const struct rows_in *in, void *out)
     double best = 0.0, bytes = (double)(in->n_rows * in->n_cols * sizeof(*in->x));
 
     for (int run = 0; run < RUNS; run++) {
-        double start = now();
+        double start = clock_seconds();
         encode(in, out);
-        double rate = bytes / (now() - start) / 1e9;
+        double rate = bytes / (clock_seconds() - start) / 1e9;
         best = rate > best ? rate : best;
     }
     return best;

@@ -14,7 +14,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum {
     RUNS = 5,
@@ -38,22 +37,14 @@ struct bench {
     float *x, *y;
 };
 
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static double best_product(const struct bench *b, const struct matrix *w, size_t n_tokens)
 {
     double best = 1e9;
 
     for (int run = 0; run < RUNS; run++) {
-        double start = now();
+        double start = clock_seconds();
         kernels_matmul(b->k, b->ws, ARITH_FAST, w, b->x, n_tokens, b->y);
-        double took = now() - start;
+        double took = clock_seconds() - start;
         best = took < best ? took : best;
     }
     return best;
@@ -113,9 +104,9 @@ static void attention(const struct bench *b, size_t n_tokens)
         pairs += spans[t].end;
     }
     for (int run = 0; run < RUNS; run++) {
-        double start = now();
+        double start = clock_seconds();
         kernels_attention(b->k, &a, b->x, spans, n_tokens, b->y);
-        double took = now() - start;
+        double took = clock_seconds() - start;
         best = took < best ? took : best;
     }
     row(b, "attention", "F32", n_tokens, (double)(2048 * 512 * sizeof(float)) / best,
@@ -128,12 +119,12 @@ static void row_functions(const struct bench *b)
     double start, gelu = 1e9, norm = 1e9;
 
     for (int run = 0; run < RUNS; run++) {
-        start = now();
+        start = clock_seconds();
         kernels_gelu_mul(b->k, b->x, b->x, n, b->y);
-        gelu = now() - start < gelu ? now() - start : gelu;
-        start = now();
+        gelu = clock_seconds() - start < gelu ? clock_seconds() - start : gelu;
+        start = clock_seconds();
         kernels_rms_norm(b->k, b->x, b->x, PREFILL_TOKENS, COLS, 1e-6f, b->y);
-        norm = now() - start < norm ? now() - start : norm;
+        norm = clock_seconds() - start < norm ? clock_seconds() - start : norm;
     }
     row(b, "gelu_mul", "F32", PREFILL_TOKENS, 12.0 * (double)n / gelu, 0, 1);
     row(b, "rms_norm", "F32", PREFILL_TOKENS, 8.0 * (double)n / norm, 0, 1);

@@ -5,20 +5,11 @@
 
 #include <inttypes.h>
 #include <string.h>
-#include <time.h>
 
 enum { BAR_COLUMNS = 24, WHAT_COLUMNS = 28, LINE_BYTES = 256 };
 
 /* How often something new is shown. */
 static const double bar_seconds = 0.1, line_seconds = 5.0;
-
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* "1.20 of 3.40 GiB, 310 MiB/s, 0:07 left" */
 static void describe(const struct ui *ui, char line[LINE_BYTES], uint64_t done,
@@ -60,7 +51,7 @@ static void report(void *arg, const char *what, uint64_t done, uint64_t total)
     if (!ui->shows_progress)
         return;
     pthread_mutex_lock(&ui->lock);
-    seconds = now();
+    seconds = clock_seconds();
     if (ui->began < 0 || done < ui->done) {
         ui->began = ui->last = seconds;
         ui->first = done;

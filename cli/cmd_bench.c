@@ -13,7 +13,6 @@
 #include "runtime/runtime.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 struct bench_call {
     const char *path;
@@ -42,14 +41,6 @@ struct report {
     struct limits limits;
     struct phase prefill, decode;
 };
-
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static enum status bench_open(struct bench *b, const struct bench_call *call,
                               struct error *err)
@@ -93,17 +84,17 @@ static enum status run_once(const struct bench *b, const struct bench_call *call
                             double *prefill, double *decode, struct error *err)
 {
     struct logits_sink sink = {.first = (uint32_t)call->n_prompt - 1, .rows = drop_rows};
-    double start = now();
+    double start = clock_seconds();
 
     sequence_reset(b->seq);
     enum status st =
         runtime_eval(b->rt, b->seq, b->ids, (size_t)call->n_prompt, &sink, err);
-    *prefill = (now() - start) / (double)call->n_prompt;
+    *prefill = (clock_seconds() - start) / (double)call->n_prompt;
 
-    start = now();
+    start = clock_seconds();
     for (int64_t i = 0; st == OK && i < call->n_decode; i++)
         st = runtime_eval(b->rt, b->seq, b->ids + call->n_prompt + i, 1, &sink, err);
-    *decode = (now() - start) / (double)call->n_decode;
+    *decode = (clock_seconds() - start) / (double)call->n_decode;
     return st;
 }
 

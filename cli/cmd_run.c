@@ -9,7 +9,6 @@
 #include "runtime/runtime.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 struct run_call {
     const char *model, *draft;
@@ -38,14 +37,6 @@ struct outcome {
     struct generation_counts counts;
     json_t *ids; /* with --json */
 };
-
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static enum status open_drafter(const struct run_call *call, struct talker *t,
                                 struct error *err)
@@ -152,7 +143,7 @@ static enum status generate(const struct run_call *call, const struct ui *ui,
                             struct talker *t, struct generation *gen,
                             struct outcome *outcome, struct error *err)
 {
-    const double begin = now();
+    const double begin = clock_seconds();
     enum status st = OK;
     int32_t id;
 
@@ -172,7 +163,7 @@ static enum status generate(const struct run_call *call, const struct ui *ui,
         }
         show(ui, t, outcome, id);
     }
-    outcome->seconds = now() - begin;
+    outcome->seconds = clock_seconds() - begin;
     outcome->counts = generation_counts(gen);
     return st;
 }
@@ -186,7 +177,7 @@ static enum status talk(const struct run_call *call, const struct ui *ui,
                                          .n_guesses = (uint32_t)call->n_guesses};
     struct generation *gen = NULL;
     int32_t *banned = banned_ids(t->model->meta, &options.n_banned);
-    const double begin = now();
+    const double begin = clock_seconds();
     enum status st;
 
     options.banned = banned;
@@ -195,7 +186,7 @@ static enum status talk(const struct run_call *call, const struct ui *ui,
         st = generation_new(t->rt, t->seq, &options, &gen, err);
     if (st == OK)
         st = generation_prompt(gen, ids, outcome->n_prompt, err);
-    outcome->prompt_seconds = now() - begin;
+    outcome->prompt_seconds = clock_seconds() - begin;
     if (st == OK)
         st = generate(call, ui, t, gen, outcome, err);
     generation_free(gen);

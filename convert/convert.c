@@ -10,7 +10,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 /* ---- planning ---- */
 
@@ -112,14 +111,6 @@ void plan_free(struct plan *plan)
 }
 
 /* ---- running ---- */
-
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* Memory the pass will hold: buffers, scratch, headers with their metadata, and the program. */
 static enum status check_memory(const struct work *work, uint64_t max_memory,
@@ -270,7 +261,7 @@ enum status convert_run(const char *source, const char *out_path,
                         const struct progress *progress, struct convert_result *result,
                         struct error *err)
 {
-    const double start = now();
+    const double start = clock_seconds();
     struct wider wider = {0};
     bool again = true;
     struct own_statistics own = {0};
@@ -287,7 +278,7 @@ enum status convert_run(const char *source, const char *out_path,
     result->split.moments = own.gathering_seconds;
     own_statistics_close(&own, st);
     free(wider.at);
-    result->seconds = now() - start;
+    result->seconds = clock_seconds() - start;
     if (st != OK)
         convert_result_free(result);
     return st;

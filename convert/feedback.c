@@ -9,7 +9,6 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { SAMPLE_ROWS = 64, MAX_GROUPS = 64, SWEEPS = 3 };
 
@@ -81,14 +80,6 @@ bool feedback_covers(const struct moments *moments, const struct work_item *item
     return compensate_can(item->type) && feedback_entry(moments, item, 0, &entry);
 }
 
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* ---- one group of one matrix ---- */
 
 /* Everything that judging a group needs. */
@@ -113,10 +104,10 @@ static enum status try_damping(struct feedback *fb, const struct trial *t, doubl
 {
     struct metric_options options = {
         .shrink = shrink, .damping = damping, .sweeps = SWEEPS};
-    const double start = now();
+    const double start = clock_seconds();
     enum status st = metric_new(t->h, t->n, t->item->type, &options, metric, err);
 
-    fb->report.factor_seconds += now() - start;
+    fb->report.factor_seconds += clock_seconds() - start;
     if (st == OK)
         st = compensate_rows(*metric, t->w, t->n_rows, t->blocks, NULL, err);
     if (st == OK)
@@ -308,7 +299,7 @@ enum status feedback_rows(struct feedback *fb, const struct work_item *item,
                           uint64_t first, uint64_t n, const float *x, uint8_t *out,
                           struct error *err)
 {
-    const double start = now(), factor = fb->report.factor_seconds;
+    const double start = clock_seconds(), factor = fb->report.factor_seconds;
     enum status st = OK;
 
     for (uint64_t done = 0; done < n && st == OK;) {
@@ -326,6 +317,7 @@ enum status feedback_rows(struct feedback *fb, const struct work_item *item,
                              out + done * item->row_bytes, err);
         done += some;
     }
-    fb->report.rounding_seconds += now() - start - (fb->report.factor_seconds - factor);
+    fb->report.rounding_seconds +=
+        clock_seconds() - start - (fb->report.factor_seconds - factor);
     return st;
 }

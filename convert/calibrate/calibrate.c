@@ -9,7 +9,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 struct calibration {
     const struct model *model;
@@ -27,21 +26,13 @@ struct calibration {
     uint8_t identity[32];
 };
 
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* ---- one turn of one step ---- */
 
 static void see(void *arg, const struct tap_event *event)
 {
     struct calibration *c = arg;
     const bool is_input = strcmp(event->what, "input") == 0;
-    const double start = now();
+    const double start = clock_seconds();
 
     if ((!is_input && strcmp(event->what, "ple_gate") != 0 &&
          strcmp(event->what, "exps_in") != 0) ||
@@ -50,7 +41,7 @@ static void see(void *arg, const struct tap_event *event)
     if (is_input && c->is_first_turn && !tally_add(&c->tally, event))
         c->not_finite = event->weight;
     inputs_add(&c->inputs, event, c->is_held);
-    c->gathering += now() - start;
+    c->gathering += clock_seconds() - start;
 }
 
 static bool chunk_is_held(const struct calibration *c, size_t i)
@@ -117,14 +108,14 @@ static enum status run_step(struct calibration *c, struct calibrate_report *repo
 static enum status run_steps(struct calibration *c, struct calibrate_report *report,
                              struct error *err)
 {
-    const double start = now();
+    const double start = clock_seconds();
     enum status st = OK;
 
     runtime_tap(walk_runtime(c->walk), see, c);
     while (st == OK && walk_step(c->walk) < walk_steps(c->walk))
         st = run_step(c, report, err);
     runtime_tap(walk_runtime(c->walk), NULL, NULL);
-    report->seconds = now() - start;
+    report->seconds = clock_seconds() - start;
     report->gathering_seconds = c->gathering;
     return st;
 }

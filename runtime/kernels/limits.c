@@ -4,7 +4,6 @@
 #include "runtime/kernels/kernel_table.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 enum {
     READ_BYTES = 256 << 20, /* well beyond the last-level cache */
@@ -19,14 +18,6 @@ struct measure {
     const uint64_t *words;
     double (*spin)(size_t n, float *sink);
 };
-
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void read_part(void *arg, size_t begin, size_t end)
 {
@@ -59,10 +50,10 @@ static double best_seconds(struct measure *m, int runs, size_t n, size_t grain,
     double best = 1e9;
 
     for (int run = 0; run < runs; run++) {
-        double start = now();
+        double start = clock_seconds();
 
         parallel_for(n, grain, body, m);
-        double took = now() - start;
+        double took = clock_seconds() - start;
         best = took < best ? took : best;
     }
     return best;

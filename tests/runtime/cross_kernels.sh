@@ -27,7 +27,7 @@ build '-O3 -march=armv8.2-a+dotprod' $kernels/dotprod_neon
 build '-O3 -march=armv8.2-a+dotprod+i8mm' $kernels/i8mm_neon
 build -O1 formats/blocks/blocks formats/blocks/decode_small formats/blocks/decode_super \
     formats/blocks/halves formats/formats formats/widen base/status base/utf8 base/parallel \
-    base/cores base/cpu tests/fixture tests/runtime/kernel_tables \
+    base/cores base/cpu base/clock tests/fixture tests/runtime/kernel_tables \
     tests/runtime/test_kernels_attention tests/runtime/test_kernels_rows \
     tests/runtime/test_kernels_emulated
 build '-O1 -DCROSS_MAIN' tests/runtime/test_kernels_matmul
