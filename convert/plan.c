@@ -200,20 +200,8 @@ static enum status record_choices(struct work *work,
     return st;
 }
 
-static enum status record_strings(struct gguf_meta *meta, const char *key, char **list,
-                                  size_t n, struct arena *arena, struct error *err)
-{
-    struct gguf_str *strings = arena_array(arena, n + 1, sizeof(*strings));
-
-    if (!strings)
-        return fail(err, ERR_NOMEM, "no memory for %s", key);
-    for (size_t i = 0; i < n; i++)
-        strings[i] = (struct gguf_str){list[i], strlen(list[i])};
-    return gguf_set_strings(meta, key, strings, n, err);
-}
-
 /* The same of an importance matrix that says it. */
-static enum status record_stats_texts(struct work *work, struct gguf_meta *meta,
+static enum status record_stats_texts(const struct work *work, struct gguf_meta *meta,
                                       struct error *err)
 {
     const struct stats *stats = work->stats;
@@ -221,11 +209,11 @@ static enum status record_stats_texts(struct work *work, struct gguf_meta *meta,
 
     if (!stats || !stats->digests)
         return OK;
-    st = record_strings(meta, "carat.calibration.texts", stats->datasets,
-                        stats->n_datasets, &work->arena, err);
+    st = gguf_set_texts(meta, "carat.calibration.texts",
+                        (const char *const *)stats->datasets, stats->n_datasets, err);
     if (st == OK)
-        st = record_strings(meta, "carat.calibration.sha256", stats->digests,
-                            stats->n_datasets, &work->arena, err);
+        st = gguf_set_texts(meta, "carat.calibration.sha256",
+                            (const char *const *)stats->digests, stats->n_datasets, err);
     return st == OK ? gguf_set_u64(meta, "carat.calibration.tokens", stats->n_tokens, err)
                     : st;
 }

@@ -90,6 +90,10 @@ MUST_CHECK enum status gguf_set_array(struct gguf_meta *meta, const char *key,
 MUST_CHECK enum status gguf_set_strings(struct gguf_meta *meta, const char *key,
                                         const struct gguf_str *strings, uint64_t count,
                                         struct error *err);
+/* The same of NUL-terminated strings. */
+MUST_CHECK enum status gguf_set_texts(struct gguf_meta *meta, const char *key,
+                                      const char *const *texts, size_t count,
+                                      struct error *err);
 /* Copy a value, mostly of another set, under its own key. */
 MUST_CHECK enum status gguf_set_value(struct gguf_meta *meta,
                                       const struct gguf_value *value, struct error *err);

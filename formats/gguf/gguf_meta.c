@@ -282,6 +282,21 @@ enum status gguf_set_strings(struct gguf_meta *meta, const char *key,
     return set_texts(meta, key, true, strings, count, err);
 }
 
+enum status gguf_set_texts(struct gguf_meta *meta, const char *key,
+                           const char *const *texts, size_t count, struct error *err)
+{
+    struct gguf_str *strings = calloc(count + 1, sizeof(*strings));
+    enum status st;
+
+    if (!strings)
+        return no_memory(key, err);
+    for (size_t i = 0; i < count; i++)
+        strings[i] = (struct gguf_str){texts[i], strlen(texts[i])};
+    st = gguf_set_strings(meta, key, strings, count, err);
+    free(strings);
+    return st;
+}
+
 /* ---- copying ---- */
 
 static enum status copy_texts(struct gguf_meta *meta, const struct gguf_value *value,

@@ -42,21 +42,6 @@ enum status moments_sync(struct moments_writer *writer, struct error *err)
     return output_sync(writer->dst, err);
 }
 
-static enum status set_strings(struct gguf_meta *meta, const char *key,
-                               const char *const *list, size_t n, struct error *err)
-{
-    struct gguf_str *names = calloc(n + 1, sizeof(*names));
-    enum status st;
-
-    if (!names)
-        return fail(err, ERR_NOMEM, "no memory for %zu names", n);
-    for (size_t i = 0; i < n; i++)
-        names[i] = (struct gguf_str){list[i], strlen(list[i])};
-    st = gguf_set_strings(meta, key, names, n, err);
-    free(names);
-    return st;
-}
-
 static enum status set_header(struct gguf_meta *meta, const struct moments_header *header,
                               struct error *err)
 {
@@ -68,11 +53,11 @@ static enum status set_header(struct gguf_meta *meta, const struct moments_heade
     if (st == OK)
         st = gguf_set_u32(meta, "moments.version", MOMENTS_VERSION, err);
     if (st == OK)
-        st = set_strings(meta, "moments.datasets", header->datasets, header->n_datasets,
-                         err);
+        st = gguf_set_texts(meta, "moments.datasets", header->datasets,
+                            header->n_datasets, err);
     if (st == OK && header->digests)
-        st = set_strings(meta, "moments.digests", header->digests, header->n_datasets,
-                         err);
+        st = gguf_set_texts(meta, "moments.digests", header->digests, header->n_datasets,
+                            err);
     if (st == OK && header->tokens)
         st = gguf_set_u64(meta, "moments.tokens", header->tokens, err);
     if (st == OK)

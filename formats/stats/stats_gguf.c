@@ -152,34 +152,21 @@ enum status stats_read_gguf(const char *path, struct stats *stats, struct error 
 
 /* ---- writing ---- */
 
-static enum status set_strings(struct gguf_meta *meta, const char *key, char **list,
-                               size_t n, struct error *err)
-{
-    struct gguf_str *strings = calloc(n + 1, sizeof(*strings));
-    enum status st;
-
-    if (!strings)
-        return fail(err, ERR_NOMEM, "no memory for %s", key);
-    for (size_t i = 0; i < n; i++)
-        strings[i] = (struct gguf_str){list[i], strlen(list[i])};
-    st = gguf_set_strings(meta, key, strings, n, err);
-    free(strings);
-    return st;
-}
-
 static enum status make_meta(const struct stats *stats, struct gguf_meta *meta,
                              struct error *err)
 {
     enum status st = gguf_set_str(meta, "general.type", "imatrix", 7, err);
 
     if (st == OK)
-        st = set_strings(meta, names_key, stats->datasets, stats->n_datasets, err);
+        st = gguf_set_texts(meta, names_key, (const char *const *)stats->datasets,
+                            stats->n_datasets, err);
     if (st == OK)
         st = gguf_set_u32(meta, "imatrix.chunk_count", stats->n_chunks, err);
     if (st == OK)
         st = gguf_set_u32(meta, "imatrix.chunk_size", stats->chunk_size, err);
     if (st == OK && stats->digests)
-        st = set_strings(meta, digests_key, stats->digests, stats->n_datasets, err);
+        st = gguf_set_texts(meta, digests_key, (const char *const *)stats->digests,
+                            stats->n_datasets, err);
     if (st == OK && stats->n_tokens)
         st = gguf_set_u64(meta, tokens_key, stats->n_tokens, err);
     return st;
