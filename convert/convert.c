@@ -22,10 +22,9 @@ struct shown_plan {
 
 static const char *rounding_of(const struct work_item *item)
 {
-    const struct block_info *info = block_type_info(item->type);
-
-    return info->is_quantized && item->type != item->e->kept ? method_name(item->method)
-                                                             : "";
+    return block_type_info(item->type)->is_quantized && !work_is_repacked(item)
+               ? method_name(item->method)
+               : "";
 }
 
 static struct plan_entry show_item(const struct work_item *item)

@@ -15,7 +15,7 @@ static enum status show(struct source *src, const enum block_type *types,
     if (!model->tensors)
         return fail(err, ERR_NOMEM, "%s: no memory for equalization", src->path);
     for (size_t i = 0; i < src->n_entries; i++) {
-        const struct source_entry *e = &src->entries[i];
+        struct source_entry *e = &src->entries[i];
         struct equalize_tensor *t = &model->tensors[model->n_tensors];
 
         if (e->is_dead)
@@ -23,6 +23,7 @@ static enum status show(struct source *src, const enum block_type *types,
         *t = (struct equalize_tensor){.name = e->name,
                                       .t = e->t,
                                       .kept = e->kept,
+                                      .grid = &e->grid,
                                       .type = types ? types[i] : e->kept,
                                       .n_dims = e->n_dims};
         memcpy(t->ne, e->ne, sizeof(t->ne));

@@ -20,19 +20,17 @@ static bool is_input_only(const struct work *work, const struct work_item *item)
 enum status work_decide_method(struct work *work, struct work_item *item,
                                struct error *err)
 {
-    const struct block_info *info = block_type_info(item->type);
-    bool on_grid;
     enum status st;
 
     item->method = METHOD_PLAIN;
-    if (work->method == METHOD_PLAIN || !info->is_quantized ||
-        item->type == item->e->kept)
+    if (work->method == METHOD_PLAIN || !block_type_info(item->type)->is_quantized ||
+        work_is_repacked(item))
         return OK;
-    st = source_on_grid(item->e->t, &on_grid, err);
+    st = source_find_grid(item->e->t, &item->e->grid, err);
     if (st != OK)
         return st;
-    work->n_off_grid += on_grid && item->type != TYPE_Q4_0;
-    if (on_grid)
+    work->n_off_grid += item->e->grid == GRID_ON && item->type != TYPE_Q4_0;
+    if (item->e->grid == GRID_ON)
         item->method = item->type == TYPE_Q4_0 ? METHOD_GRID : METHOD_PLAIN;
     else if (work->moments && work->method == METHOD_COMPENSATE &&
              !is_input_only(work, item) && feedback_covers(work->moments, item))

@@ -18,8 +18,7 @@ static bool is_quantized(enum block_type type)
     return info && info->is_quantized;
 }
 
-/* Rows that keep their bytes need no quantizer. */
-static bool is_repacked(const struct work_item *item)
+bool work_is_repacked(const struct work_item *item)
 {
     return is_quantized(item->type) && item->type == item->e->kept;
 }
@@ -28,7 +27,7 @@ static enum status check_item(const struct work_item *item, struct error *err)
 {
     const struct block_info *info = block_type_info(item->type);
 
-    if (!info || (!is_repacked(item) && !quantize_can(item->type, METHOD_PLAIN)))
+    if (!info || (!work_is_repacked(item) && !quantize_can(item->type, METHOD_PLAIN)))
         return fail(err, ERR_UNSUPPORTED, "%s: type %s cannot be written", item->e->name,
                     block_type_name(item->type));
     if (item->e->ne[0] % info->weights != 0)
@@ -64,7 +63,7 @@ static enum block_type wide_type(enum block_type kept)
 static enum status add_item(struct work *work, const struct types *types, size_t i,
                             int file, const struct wider *wider, struct error *err)
 {
-    const struct source_entry *e = &work->src->entries[i];
+    struct source_entry *e = &work->src->entries[i];
     struct work_item *item = &work->items[work->n_items];
     enum status st;
 
@@ -384,22 +383,35 @@ static enum status fit(struct work *work, const char *out_path,
     return st;
 }
 
+/* The witness for all: is it rounded plainly, and on a grid? */
+static enum status is_rounded_off_grid(const struct work *work, const char *witness,
+                                       bool *answer, struct error *err)
+{
+    *answer = false;
+    for (size_t i = 0; work->method == METHOD_PLAIN && i < work->n_items; i++) {
+        const struct work_item *item = &work->items[i];
+
+        if (strcmp(item->e->name, witness) != 0)
+            continue;
+        if (!is_quantized(item->type) || work_is_repacked(item))
+            return OK;
+        const enum status st = source_find_grid(item->e->t, &item->e->grid, err);
+
+        *answer = item->e->grid == GRID_ON;
+        return st;
+    }
+    return OK;
+}
+
 /* Rounding plainly misses some blocks of a 4-bit grid, and other types nearly all: the user is told how
  * to keep them. One matrix speaks for all when nothing else was looked at. */
 static enum status note_grid(struct work *work, struct error *err)
 {
     static const char witness[] = "blk.0.ffn_up.weight";
-    bool on_grid = false;
-    enum status st = OK;
+    bool is_off = false;
+    enum status st = is_rounded_off_grid(work, witness, &is_off, err);
 
-    for (size_t i = 0; st == OK && i < work->n_items; i++) {
-        const struct work_item *item = &work->items[i];
-
-        if (work->method == METHOD_PLAIN && strcmp(item->e->name, witness) == 0 &&
-            is_quantized(item->type) && !is_repacked(item))
-            st = source_on_grid(item->e->t, &on_grid, err);
-    }
-    if (st == OK && on_grid)
+    if (st == OK && is_off)
         st = source_note(work->src, err,
                          "%s lies on a 4-bit grid, as quantization-aware training leaves "
                          "weights; --type Q4_0 --method search keeps such blocks exactly",

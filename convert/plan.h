@@ -13,7 +13,7 @@ enum { MAX_FILES = 2, FILE_ALIGNMENT = 32, PLE_ALIGNMENT = 4096 };
 
 /* One output tensor: what goes in, what comes out, where to. */
 struct work_item {
-    const struct source_entry *e;
+    struct source_entry *e; /* the source's */
     enum block_type type;
     const char *why;
     int file;
@@ -23,6 +23,9 @@ struct work_item {
     const struct stats_entry *importance; /* or NULL */
     enum method method;                   /* how its rows are rounded */
 };
+
+/* Rows that keep their bytes and need no quantizer: they are blocks of that type already. */
+bool work_is_repacked(const struct work_item *item);
 
 /* "plain", ...: as it stands in metadata and plans. */
 const char *method_name(enum method method);

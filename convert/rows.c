@@ -186,8 +186,7 @@ static void pack_range(void *arg, size_t begin, size_t end)
     const uint64_t row = run->in.first + begin;
     uint8_t *out = run->packed + begin * item->row_bytes;
 
-    const struct block_info *info = block_type_info(item->type);
-    if (info->is_quantized && item->type == item->e->kept) {
+    if (work_is_repacked(item)) {
         t->provider->repack(t, &run->in, row, end - begin, out);
         return;
     }

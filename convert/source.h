@@ -21,6 +21,7 @@ struct source_entry {
     /* A tensor no engine looks at (keys and values of layers that share an earlier layer's). It is
      * not written, but llama-quantize counts it when it hands out types. */
     bool is_dead;
+    enum grid grid; /* source_find_grid() of t */
     int n_dims;
     uint64_t ne[4]; /* GGUF's order; unused ones are 1 */
 };

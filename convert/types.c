@@ -91,14 +91,13 @@ static enum status types_by_grid(const struct work *work, struct types *types,
         !block_type_from_name(mix_name(work->mix), &base) || base != TYPE_Q4_0)
         return OK;
     for (size_t i = 0; st == OK && i < work->src->n_entries; i++) {
-        const struct source_entry *e = &work->src->entries[i];
-        bool on_grid = false;
+        struct source_entry *e = &work->src->entries[i];
 
         if (e->is_dead || !is_quantized(types->of[i]) || types->of[i] == base ||
             types->of[i] == e->kept)
             continue;
-        st = source_on_grid(e->t, &on_grid, err);
-        if (st == OK && on_grid) {
+        st = source_find_grid(e->t, &e->grid, err);
+        if (st == OK && e->grid == GRID_ON) {
             types->of[i] = base;
             types->why[i] = "exact: weights on a 4-bit grid";
         }

@@ -93,10 +93,13 @@ bool source_is_turned(const struct source_tensor *t, const uint64_t dims[3]);
 const struct source_tensor *source_turned(struct arena *arena,
                                           const struct source_tensor *t);
 
-/* True in *answer when rows spread over it lie on a grid of 4-bit codes, as quantization-aware training
- * leaves them (quantize_count_grid()). */
-MUST_CHECK enum status source_on_grid(const struct source_tensor *t, bool *answer,
-                                      struct error *err);
+/* Whether a tensor lies on a grid of 4-bit codes; zero: nobody has looked. */
+enum grid { GRID_UNKNOWN, GRID_OFF, GRID_ON };
+
+/* Look, when *grid is not known yet: on a grid are those of which rows spread over it are, as
+ * quantization-aware training leaves them (quantize_count_grid()). */
+MUST_CHECK enum status source_find_grid(const struct source_tensor *t, enum grid *grid,
+                                        struct error *err);
 
 struct checkpoint;
 

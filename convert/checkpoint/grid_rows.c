@@ -41,7 +41,8 @@ static enum status look(const struct source_tensor *t, uint64_t first, uint64_t 
     return st;
 }
 
-enum status source_on_grid(const struct source_tensor *t, bool *answer, struct error *err)
+enum status source_find_grid(const struct source_tensor *t, enum grid *grid,
+                             struct error *err)
 {
     const uint64_t cols = source_cols(t), rows = source_rows(t);
     const bool is_small = rows <= RUNS * RUN_ROWS;
@@ -50,9 +51,12 @@ enum status source_on_grid(const struct source_tensor *t, bool *answer, struct e
     enum status st = OK;
     float *x;
 
-    *answer = false;
-    if (cols % GRID_COLUMNS != 0 || rows == 0 || cols == 0)
+    if (*grid != GRID_UNKNOWN)
         return OK;
+    if (cols % GRID_COLUMNS != 0 || rows == 0 || cols == 0) {
+        *grid = GRID_OFF;
+        return OK;
+    }
     x = malloc((size_t)(run * cols) * sizeof(*x));
     if (!x)
         return fail(err, ERR_NOMEM, "%s: no memory for rows", t->name);
@@ -61,8 +65,11 @@ enum status source_on_grid(const struct source_tensor *t, bool *answer, struct e
 
         st = look(t, first, run, x, &tally, err);
     }
-    *answer = st == OK && tally.n_blocks > 0 &&
-              (double)tally.n_exact >= GRID_SHARE * (double)tally.n_blocks;
+    if (st == OK)
+        *grid = tally.n_blocks > 0 &&
+                        (double)tally.n_exact >= GRID_SHARE * (double)tally.n_blocks
+                    ? GRID_ON
+                    : GRID_OFF;
     free(x);
     return st;
 }

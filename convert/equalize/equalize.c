@@ -35,13 +35,12 @@ static enum status may_change(const struct equalize_tensor *e, bool *answer,
                               struct error *err)
 {
     const struct block_info *info = block_type_info(e->type);
-    bool on_grid = false;
 
     *answer = e->type == TYPE_F32;
     if (!info || !info->is_quantized || e->type == e->kept)
         return OK;
-    const enum status st = source_on_grid(e->t, &on_grid, err);
-    *answer = !on_grid;
+    const enum status st = source_find_grid(e->t, e->grid, err);
+    *answer = *e->grid == GRID_OFF;
     return st;
 }
 

@@ -48,6 +48,7 @@ struct equalize_tensor {
     enum block_type type; /* as it will be written */
     int n_dims;
     uint64_t ne[4];
+    enum grid *grid; /* of t as it was, which nothing on a grid ceases to be; borrowed */
     bool is_rewritten; /* t and kept are new then: read t, which decodes to F32 only */
 };
 
