@@ -23,34 +23,37 @@ struct search search_new(const struct rows_in *in, struct codes codes)
     return s;
 }
 
-void search_put(struct search *s, int lane, const float *x, const float *importance)
-{
-    tile_put(s->tile.x, lane, x, s->codes.n);
-    for (int i = 0; i < s->codes.n; i++) {
-        float w = importance ? importance[i] : 1.0f;
-        s->tile.w[i][lane] = w > s->floor ? w : s->floor;
-    }
-}
-
-void search_weigh(struct search *s, int lane)
+/* sqrt(1 + x^2 / mean x^2) for the block in a lane; ones when it is all zero. */
+static void weigh(struct search *s, int lane, const float *x)
 {
     float r[32], top = 0.0f, mean = 0.0f;
     const int n = s->codes.n;
 
-    for (int i = 0; i < n; i++) {
-        r[i] = fabsf(s->tile.x[i][lane]);
-        top = r[i] > top ? r[i] : top;
-    }
-    if (top == 0.0f)
-        return;                   /* all zero: ones will do */
-    for (int i = 0; i < n; i++) { /* by the largest: no square overflows */
-        r[i] /= top;
+    for (int i = 0; i < n; i++)
+        top = fabsf(x[i]) > top ? fabsf(x[i]) : top;
+    for (int i = 0; i < n && top > 0.0f; i++) { /* by the largest: no square overflows */
+        r[i] = fabsf(x[i]) / top;
         r[i] *= r[i];
         mean += r[i];
     }
     mean /= (float)n;
     for (int i = 0; i < n; i++)
-        s->tile.w[i][lane] = sqrtf(1.0f + r[i] / mean);
+        s->tile.w[i][lane] = top > 0.0f ? sqrtf(1.0f + r[i] / mean) : 1.0f;
+}
+
+void search_put(struct search *s, int lane, const float *x, const float *importance)
+{
+    const bool is_narrow = s->codes.hi - s->codes.lo < 32; /* of 4 or 5 bits */
+
+    tile_put(s->tile.x, lane, x, s->codes.n);
+    if (!importance && is_narrow) {
+        weigh(s, lane, x);
+        return;
+    }
+    for (int i = 0; i < s->codes.n; i++) {
+        float w = importance ? importance[i] : 1.0f;
+        s->tile.w[i][lane] = w > s->floor ? w : s->floor;
+    }
 }
 
 void search_begin(struct search *s)

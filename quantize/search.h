@@ -29,11 +29,9 @@ struct search {
 /* Ready for tiles of blocks coded as `codes`. */
 struct search search_new(const struct rows_in *in, struct codes codes);
 
-/* Put a block and its columns' importance (NULL: ones) into a lane. */
+/* Put a block and its columns' importance into a lane. NULL, when nothing is known of them: ones, or,
+ * where codes have 4 or 5 bits in a block of 32, sqrt(1 + x^2 / mean x^2). */
 void search_put(struct search *s, int lane, const float *x, const float *importance);
-
-/* Weights for the block in a lane of whose columns nothing is known: sqrt(1 + x^2 / mean x^2). */
-void search_weigh(struct search *s, int lane);
 
 /* Forget the best. */
 void search_begin(struct search *s);

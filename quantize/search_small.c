@@ -43,13 +43,9 @@ struct run {
 
 static void put_run(struct search *s, const struct run *run)
 {
-    const bool is_narrow = s->codes.hi - s->codes.lo < 32; /* of 4 or 5 bits */
-
     for (int lane = 0; lane < TILE_LANES; lane++) {
         int at = 32 * (lane < run->n ? lane : run->n - 1);
         search_put(s, lane, run->x + at, run->importance ? run->importance + at : NULL);
-        if (!run->importance && is_narrow)
-            search_weigh(s, lane);
     }
     search_begin(s);
 }
