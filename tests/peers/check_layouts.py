@@ -15,6 +15,7 @@ import numpy as np
 from gguf import GGUFReader
 from gguf.quants import dequantize
 
+from weight_files import write_safetensors
 from tensors import read_safetensors
 
 failures = []
@@ -43,19 +44,6 @@ def from_bf16(bits):
 def store(x, dtype):
     """(dtype, array) as a file holds it."""
     return dtype, to_bf16(x) if dtype == "BF16" else np.ascontiguousarray(x, DTYPES[dtype])
-
-
-def write_safetensors(path, tensors):
-    """name -> (dtype, array)"""
-    header, at, parts = {}, 0, []
-    for name, (dtype, x) in tensors.items():
-        data = np.ascontiguousarray(x).tobytes()
-        header[name] = {"dtype": dtype, "shape": list(x.shape), "data_offsets": [at, at + len(data)]}
-        at += len(data)
-        parts.append(data)
-    text = json.dumps(header).encode()
-    with open(path, "wb") as f:
-        f.write(len(text).to_bytes(8, "little") + text + b"".join(parts))
 
 
 class Base:

@@ -17,7 +17,7 @@ import numpy as np
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "variants"))
 from gguf_file import Gguf
 from names import gguf_name
-from random_files import write_npz, write_safetensors, write_torch
+from weight_files import write_npz, write_safetensors, write_torch
 from random_numbers import WAYS, number
 
 PREFIXES = ["model.language_model.", "language_model.model.", "model.", "", "model.language_model.model.",

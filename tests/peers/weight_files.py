@@ -1,4 +1,4 @@
-"""random_files.py - named tensors as safetensors, torch and NumPy files
+"""weight_files.py - named tensors as safetensors, torch and NumPy files
 
 A tensor is (dtype as safetensors names it, array of its stored bits).
 """
