@@ -78,79 +78,6 @@ static double mean_energy_of_h(void)
     return sum / N;
 }
 
-/* The loss reported is (w - q) H' (w - q)^T of what the bytes decode to. H' is the same matrix in
- * float64 here; g is carried in float32 through n updates, so n * 2^-24 of the whole energy. */
-Test(compensate, reports_the_loss_of_the_bytes_it_writes)
-{
-    static float damped[N * N], q[N_ROWS * N];
-    static uint8_t out[N_ROWS * MAX_ROW_BYTES];
-    double ridge = 0.1 * mean_energy_of_h();
-
-    for (int i = 0; i < N * N; i++)
-        damped[i] = i / N == i % N ? h[i] + (float)ridge : 0.9f * h[i];
-    for (int t = 0; t < N_TYPES; t++) {
-        struct metric *metric = metric_of(types[t], 0.1, 0.1);
-        struct error err = {0};
-        double loss = 0, want = 0;
-
-        cr_assert_eq(compensate_rows(metric, w, N_ROWS, out, &loss, &err), OK);
-        block_decode(types[t], out, q, N_ROWS * N);
-        cr_assert_eq(layer_loss(damped, N, w, q, N_ROWS, &want, &err), OK);
-        cr_expect(fabs(loss - want) <= 2e-3 * want, "%s: reports %g, is %g",
-                  block_type_name(types[t]), loss, want);
-        metric_free(metric);
-    }
-}
-
-Test(compensate, loses_less_than_plain_rounding_where_inputs_correlate)
-{
-    static float q[N_ROWS * N];
-    static uint8_t out[N_ROWS * MAX_ROW_BYTES];
-
-    for (int t = 0; t < N_TYPES; t++) {
-        struct metric *metric = metric_of(types[t], 0.1, 0.01);
-        struct error err = {0};
-        double ours = 0, plain = 0;
-
-        cr_assert_eq(compensate_rows(metric, w, N_ROWS, out, NULL, &err), OK);
-        block_decode(types[t], out, q, N_ROWS * N);
-        cr_assert_eq(layer_loss(h, N, w, q, N_ROWS, &ours, &err), OK);
-        quantize_rows(types[t], METHOD_PLAIN, w, N_ROWS, N, NULL, out);
-        block_decode(types[t], out, q, N_ROWS * N);
-        cr_assert_eq(layer_loss(h, N, w, q, N_ROWS, &plain, &err), OK);
-        cr_expect_lt(ours, 0.5 * plain, "%s: %g against %g", block_type_name(types[t]),
-                     ours, plain);
-        metric_free(metric);
-    }
-}
-
-/* With H' = I nothing can be gained by feedback: the search must still not lose. */
-Test(compensate, is_no_worse_than_plain_rounding_without_correlation)
-{
-    static float identity[N * N], q[N_ROWS * N];
-    static uint8_t out[N_ROWS * MAX_ROW_BYTES];
-    struct metric_options options = {.sweeps = 2};
-
-    for (int i = 0; i < N; i++)
-        identity[i * N + i] = 1;
-    for (int t = 0; t < N_TYPES; t++) {
-        struct metric *metric = NULL;
-        struct error err = {0};
-        double ours = 0, plain = 0;
-
-        cr_assert_eq(metric_new(identity, N, types[t], &options, &metric, &err), OK);
-        cr_assert_eq(compensate_rows(metric, w, N_ROWS, out, NULL, &err), OK);
-        block_decode(types[t], out, q, N_ROWS * N);
-        cr_assert_eq(layer_loss(identity, N, w, q, N_ROWS, &ours, &err), OK);
-        quantize_rows(types[t], METHOD_PLAIN, w, N_ROWS, N, NULL, out);
-        block_decode(types[t], out, q, N_ROWS * N);
-        cr_assert_eq(layer_loss(identity, N, w, q, N_ROWS, &plain, &err), OK);
-        cr_expect_leq(ours, plain * 1.002, "%s: %g against %g", block_type_name(types[t]),
-                      ours, plain);
-        metric_free(metric);
-    }
-}
-
 /* H' of the usual options, in float64's roundings of float32. */
 static void damp(double damping, float *damped)
 {
@@ -160,26 +87,107 @@ static void damp(double damping, float *damped)
         damped[i] = i / N == i % N ? h[i] + (float)ridge : 0.9f * h[i];
 }
 
+/* The loss under `moments` of the blocks that stand for w. */
+static double loss_of(enum block_type type, const uint8_t *blocks, const float *moments)
+{
+    static float q[N_ROWS * N];
+    struct error err = {0};
+    double loss = 0;
+
+    block_decode(type, blocks, q, N_ROWS * N);
+    cr_assert_eq(layer_loss(moments, N, w, q, N_ROWS, &loss, &err), OK);
+    return loss;
+}
+
+static double compensated_loss(const struct metric *metric, enum block_type type,
+                               const float *moments)
+{
+    static uint8_t out[N_ROWS * MAX_ROW_BYTES];
+    struct error err = {0};
+
+    cr_assert_eq(compensate_rows(metric, w, N_ROWS, out, NULL, &err), OK);
+    return loss_of(type, out, moments);
+}
+
+static double rounded_loss(enum block_type type, enum method method,
+                           const float *importance, const float *moments)
+{
+    static uint8_t out[N_ROWS * MAX_ROW_BYTES];
+
+    quantize_rows(type, method, w, N_ROWS, N, importance, out);
+    return loss_of(type, out, moments);
+}
+
+/* The loss reported is (w - q) H' (w - q)^T of what the bytes decode to. H' is the same matrix in
+ * float64 here; g is carried in float32 through n updates, so n * 2^-24 of the whole energy. */
+Test(compensate, reports_the_loss_of_the_bytes_it_writes)
+{
+    static float damped[N * N];
+    static uint8_t out[N_ROWS * MAX_ROW_BYTES];
+
+    damp(0.1, damped);
+    for (int t = 0; t < N_TYPES; t++) {
+        struct metric *metric = metric_of(types[t], 0.1, 0.1);
+        struct error err = {0};
+        double loss = 0;
+
+        cr_assert_eq(compensate_rows(metric, w, N_ROWS, out, &loss, &err), OK);
+        const double want = loss_of(types[t], out, damped);
+
+        cr_expect(fabs(loss - want) <= 2e-3 * want, "%s: reports %g, is %g",
+                  block_type_name(types[t]), loss, want);
+        metric_free(metric);
+    }
+}
+
+Test(compensate, loses_less_than_plain_rounding_where_inputs_correlate)
+{
+    for (int t = 0; t < N_TYPES; t++) {
+        struct metric *metric = metric_of(types[t], 0.1, 0.01);
+        const double ours = compensated_loss(metric, types[t], h);
+        const double plain = rounded_loss(types[t], METHOD_PLAIN, NULL, h);
+
+        cr_expect_lt(ours, 0.5 * plain, "%s: %g against %g", block_type_name(types[t]),
+                     ours, plain);
+        metric_free(metric);
+    }
+}
+
+/* With H' = I nothing can be gained by feedback: the search must still not lose. */
+Test(compensate, is_no_worse_than_plain_rounding_without_correlation)
+{
+    static float identity[N * N];
+    struct metric_options options = {.sweeps = 2};
+
+    for (int i = 0; i < N; i++)
+        identity[i * N + i] = 1;
+    for (int t = 0; t < N_TYPES; t++) {
+        struct metric *metric = NULL;
+        struct error err = {0};
+
+        cr_assert_eq(metric_new(identity, N, types[t], &options, &metric, &err), OK);
+        const double ours = compensated_loss(metric, types[t], identity);
+        const double plain = rounded_loss(types[t], METHOD_PLAIN, NULL, identity);
+
+        cr_expect_leq(ours, plain * 1.002, "%s: %g against %g", block_type_name(types[t]),
+                      ours, plain);
+        metric_free(metric);
+    }
+}
+
 /* In the metric that both were made for: the search knows its diagonal, feedback all of it. */
 Test(compensate, loses_less_in_its_own_metric_than_the_search_with_its_diagonal)
 {
-    static float damped[N * N], diagonal[N], q[N_ROWS * N];
-    static uint8_t out[N_ROWS * MAX_ROW_BYTES];
+    static float damped[N * N], diagonal[N];
 
     damp(0.1, damped);
     for (int j = 0; j < N; j++)
         diagonal[j] = damped[j * N + j];
     for (int t = 0; t < N_TYPES; t++) {
         struct metric *metric = metric_of(types[t], 0.1, 0.1);
-        struct error err = {0};
-        double ours = 0, search = 0;
+        const double ours = compensated_loss(metric, types[t], damped);
+        const double search = rounded_loss(types[t], METHOD_SEARCH, diagonal, damped);
 
-        cr_assert_eq(compensate_rows(metric, w, N_ROWS, out, NULL, &err), OK);
-        block_decode(types[t], out, q, N_ROWS * N);
-        cr_assert_eq(layer_loss(damped, N, w, q, N_ROWS, &ours, &err), OK);
-        quantize_rows(types[t], METHOD_SEARCH, w, N_ROWS, N, diagonal, out);
-        block_decode(types[t], out, q, N_ROWS * N);
-        cr_assert_eq(layer_loss(damped, N, w, q, N_ROWS, &search, &err), OK);
         cr_expect_lt(ours, search, "%s: %g against %g", block_type_name(types[t]), ours,
                      search);
         metric_free(metric);
