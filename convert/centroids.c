@@ -7,6 +7,7 @@
  * In a file they stand among the metadata, so that its tensors are those every engine expects.
  */
 #include "convert/source.h"
+#include "runtime/runtime.h"
 
 #include <stdlib.h>
 
@@ -46,14 +47,12 @@ static enum status describe(struct source *src, const struct ordered *o,
         return fail(err, ERR_NOMEM, "no memory for the order of tokens");
     for (size_t i = 0; i < n_vocab; i++)
         ids[i] = (int32_t)o->order.x[i];
-    enum status st =
-        gguf_set_u32(src->meta, "carat.ordered_head.chosen", o->n_chosen, err);
+    enum status st = gguf_set_u32(src->meta, ORDERED_HEAD_CHOSEN, o->n_chosen, err);
     if (st == OK)
-        st = gguf_set_array(src->meta, "carat.ordered_head.centroids", GGUF_F32,
-                            o->centroids.x, n, err);
+        st = gguf_set_array(src->meta, ORDERED_HEAD_CENTROIDS, GGUF_F32, o->centroids.x,
+                            n, err);
     if (st == OK)
-        st = gguf_set_array(src->meta, "carat.ordered_head.tokens", GGUF_I32, ids,
-                            n_vocab, err);
+        st = gguf_set_array(src->meta, ORDERED_HEAD_TOKENS, GGUF_I32, ids, n_vocab, err);
     return st;
 }
 

@@ -74,7 +74,7 @@ MUST_CHECK enum status source_describe(struct source *src,
 MUST_CHECK enum status source_open_gguf(struct source *src, struct error *err);
 
 /* The ordered head of a drafter, where the checkpoint has one that fits: the keys that
- * runtime/ordered_head.h states. Otherwise nothing, with a note when there is one that does not. */
+ * runtime/runtime.h states. Otherwise nothing, with a note when there is one that does not. */
 MUST_CHECK enum status source_describe_ordered_head(struct source *src,
                                                     struct error *err);
 

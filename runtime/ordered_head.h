@@ -8,17 +8,12 @@
  *     logits = E y for the tokens of the chosen clusters; the guess is the first of the largest
  *
  * Source: Gemma4Assistant's masked embedder in the transformers library. In a file it is three keys
- * of this project's own; without them the whole embedding is used.
+ * of this project's own (runtime.h); without them the whole embedding is used.
  */
 #ifndef RUNTIME_ORDERED_HEAD_H
 #define RUNTIME_ORDERED_HEAD_H
 
 #include "runtime/runtime.h"
-
-#define ORDERED_HEAD_CHOSEN "carat.ordered_head.chosen" /* u32 */
-#define ORDERED_HEAD_CENTROIDS \
-    "carat.ordered_head.centroids"                      /* f32, cluster by cluster */
-#define ORDERED_HEAD_TOKENS "carat.ordered_head.tokens" /* i32, likewise */
 
 struct ordered_head;
 

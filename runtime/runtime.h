@@ -197,6 +197,12 @@ MUST_CHECK enum status runtime_denoise(struct runtime *rt, struct sequence *seq,
 
 /* ---- drafting ---- */
 
+/* Keys of a drafter's ordered head: how many clusters are looked through (u32), their centroids (f32,
+ * one after the other), and the ids of their tokens (i32, likewise). */
+#define ORDERED_HEAD_CHOSEN    "carat.ordered_head.chosen"
+#define ORDERED_HEAD_CENTROIDS "carat.ordered_head.centroids"
+#define ORDERED_HEAD_TOKENS    "carat.ordered_head.tokens"
+
 /* A small model that guesses the next tokens from its target's keys, values and last hidden
  * state. Guesses cost speed when wrong, never correctness. */
 struct drafter;
@@ -238,8 +244,8 @@ struct generation;
 struct generation_options {
     struct sampler sampler;
     struct drafter *drafter; /* borrowed; NULL: none */
-    uint32_t n_guesses;      /* a step, with a drafter; at most 63; fewer when they fail */
-    const int32_t *banned;   /* ids never to draw; borrowed for the call */
+    uint32_t n_guesses;    /* a step, with a drafter; at most 63; fewer when they fail */
+    const int32_t *banned; /* ids never to draw; borrowed for the call */
     size_t n_banned;
 };
 
