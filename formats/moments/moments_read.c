@@ -339,15 +339,17 @@ enum status moments_diagonal(const struct moments *moments,
 {
     const struct gguf_tensor *t = gguf_at(moments->file, entry->index);
     const float *s = factors_of(moments, entry);
+    const struct file *file = gguf_file(moments->file, 0);
     const size_t n = entry->group;
     enum status st = OK;
 
-    for (size_t j = 0; j < entry->n && st == OK; j++) {
-        const uint64_t at =
-            entry->is_diagonal ? j : j / n * triangle(n) + triangle(j % n) + j % n;
+    if (entry->is_diagonal)
+        st = file_read(file, t->offset, diagonal, entry->n * sizeof(*diagonal), err);
+    for (size_t j = 0; j < entry->n && st == OK && !entry->is_diagonal; j++) {
+        const uint64_t at = j / n * triangle(n) + triangle(j % n) + j % n;
 
-        st = file_read(gguf_file(moments->file, 0), t->offset + at * sizeof(float),
-                       &diagonal[j], sizeof(float), err);
+        st = file_read(file, t->offset + at * sizeof(float), &diagonal[j], sizeof(float),
+                       err);
     }
     for (size_t j = 0; j < entry->n && st == OK && s; j++)
         diagonal[j] *= s[j] * s[j];
