@@ -210,13 +210,3 @@ enum status archive_read(const struct archive *archive, size_t i, uint64_t at, s
     fail_at(err, view->name);
     return fail_at(err, file_path(file));
 }
-
-enum status archive_read_rows(const struct archive *archive, size_t i, uint64_t first,
-                              uint64_t n, void *dst, struct error *err)
-{
-    const struct tensor *view = &archive->entries[i].public.view;
-    const uint64_t row_bytes = tensor_cols(view) * (dtype_bits(view->dtype) / 8);
-
-    assert(first + n <= tensor_rows(view));
-    return archive_read(archive, i, first * row_bytes, (size_t)(n * row_bytes), dst, err);
-}

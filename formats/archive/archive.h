@@ -65,11 +65,6 @@ const struct file *archive_file(const struct archive *archive, int i); /* borrow
 MUST_CHECK enum status archive_read(const struct archive *archive, size_t i, uint64_t at,
                                     size_t n, void *dst, struct error *err);
 
-/* The same by rows [first, first + n); a row is the last dimension. */
-MUST_CHECK enum status archive_read_rows(const struct archive *archive, size_t i,
-                                         uint64_t first, uint64_t n, void *dst,
-                                         struct error *err);
-
 void archive_close(struct archive *archive); /* NULL is fine */
 
 /* The whole of a gzipped text file, inflated to at most max_bytes, NUL-terminated (the NUL is

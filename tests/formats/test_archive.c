@@ -41,7 +41,8 @@ static void digest(const struct archive *archive, size_t i, uint64_t slab, char 
     for (uint64_t row = 0; row < n_rows; row += slab) {
         uint64_t m = n_rows - row < slab ? n_rows - row : slab;
 
-        MUST(archive_read_rows(archive, i, row, m, bytes + row * row_bytes, &err));
+        MUST(archive_read(archive, i, row * row_bytes, (size_t)m * row_bytes,
+                          bytes + row * row_bytes, &err));
     }
     dtype_widen(view->dtype, bytes, x, n);
     sha256_bytes(x, n * sizeof(*x), sum);
@@ -244,7 +245,7 @@ Test(archive, whose_deflated_bytes_are_damaged_is_an_error_that_names_them)
     MUST(archive_open(path, &archive, &err));
     for (size_t i = 0; i < archive_count(archive) && st == OK; i++)
         if (strcmp(archive_at(archive, i)->view.name, "u8") == 0)
-            st = archive_read_rows(archive, i, 0, 100, rows, &err);
+            st = archive_read(archive, i, 0, 100 * 700, rows, &err);
     cr_assert_eq(st, ERR_CORRUPT);
     cr_assert_not_null(strstr(err.text, "u8"), "%s", err.text);
     cr_assert_not_null(strstr(err.text, "damaged.npz"), "%s", err.text);

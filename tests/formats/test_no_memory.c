@@ -132,7 +132,8 @@ static enum status read_numpy(struct error *err)
 
     for (size_t i = 0; st == OK && i < archive_count(archive); i++)
         if (archive_at(archive, i)->view.n_dims == 0)
-            st = archive_read_rows(archive, i, 0, 1, rows, err);
+            st = archive_read(archive, i, 0, (size_t)archive_at(archive, i)->view.n_bytes,
+                              rows, err);
     archive_close(archive);
     return st;
 }
