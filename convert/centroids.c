@@ -9,8 +9,6 @@
 #include "convert/source.h"
 #include "runtime/runtime.h"
 
-#include <stdlib.h>
-
 struct ordered {
     struct aside centroids, order;
     uint32_t n_chosen;
@@ -79,7 +77,5 @@ enum status source_describe_ordered_head(struct source *src, struct error *err)
         st = why ? source_note(src, err, "the ordered head is left out: %s", why)
                  : describe(src, &o, err);
     }
-    free(o.centroids.x);
-    free(o.order.x);
     return st;
 }

@@ -138,10 +138,6 @@ const uint8_t *merge_bytes(const struct merge *m, const uint8_t *const *bytes,
                            const struct raw_tensor *raw);
 /* One element of a stored tensor. */
 float merge_number(const struct raw_tensor *raw, const uint8_t *bytes, uint64_t at);
-/* A whole stored tensor as f32 in the arena. */
-MUST_CHECK enum status merge_floats(struct checkpoint *cp, const struct raw_tensor *raw,
-                                    const float **out, struct error *err);
-
 void low_rank_apply(const struct merge *m, const uint8_t *const *bytes, uint64_t from,
                     uint64_t n, float *x);
 

@@ -100,24 +100,6 @@ float merge_number(const struct raw_tensor *raw, const uint8_t *bytes, uint64_t 
     return x;
 }
 
-enum status merge_floats(struct checkpoint *cp, const struct raw_tensor *raw,
-                         const float **out, struct error *err)
-{
-    const uint64_t n = tensor_elements(raw->t);
-    float *x = arena_array(&cp->arena, (size_t)n, sizeof(*x));
-    void *bytes = malloc((size_t)raw->t->n_bytes + 1);
-    enum status st =
-        x && bytes ? OK : fail(err, ERR_NOMEM, "%s: no memory for it", raw->t->name);
-
-    if (st == OK)
-        st = raw_read(raw, 0, (size_t)raw->t->n_bytes, bytes, err);
-    if (st == OK)
-        dtype_widen(raw->t->dtype, bytes, x, (size_t)n);
-    free(bytes);
-    *out = x;
-    return st;
-}
-
 /* ---- which tensor a group belongs to ---- */
 
 static const struct raw_tensor *any_of(const struct adapter_group *group)

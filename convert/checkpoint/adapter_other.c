@@ -77,7 +77,7 @@ static enum status kron_factor(struct adapter *ad, const struct adapter_group *g
             return adapter_misfit(ad, one, err, "two dimensions expected");
         dims[0] = one->t->dims[0];
         dims[1] = one->t->dims[1];
-        return merge_floats(ad->cp, one, out, err);
+        return raw_floats(ad->cp, one, out, err);
     }
     if (!a || !b || a->t->n_dims != 2 || b->t->n_dims != 2 ||
         a->t->dims[1] != b->t->dims[0])
@@ -90,9 +90,9 @@ static enum status kron_factor(struct adapter *ad, const struct adapter_group *g
             ad, a, err, "its product is larger than the base's %" PRIu64 " x %" PRIu64,
             source_rows(t), source_cols(t));
     *rank = a->t->dims[1];
-    st = merge_floats(ad->cp, a, &fa, err);
+    st = raw_floats(ad->cp, a, &fa, err);
     if (st == OK)
-        st = merge_floats(ad->cp, b, &fb, err);
+        st = raw_floats(ad->cp, b, &fb, err);
     if (st != OK)
         return st;
     x = arena_array(&ad->cp->arena, (size_t)dims[0], (size_t)dims[1] * sizeof(*x));
@@ -333,7 +333,7 @@ static enum status merge_oft(struct adapter *ad, const struct adapter_group *gro
         cols % b != 0 || raw->t->dims[0] != cols / b || ad->strength != 1.0)
         return adapter_misfit(
             ad, raw, err, "blocks of a rotation of %" PRIu64 " columns expected", cols);
-    st = merge_floats(ad->cp, raw, &upper, err);
+    st = raw_floats(ad->cp, raw, &upper, err);
     float *rotation =
         arena_array(&ad->cp->arena, (size_t)(cols / b), (size_t)(b * b) * sizeof(float));
     if (st == OK && !rotation)

@@ -122,7 +122,7 @@ static enum status draw_again(struct adapter *ad, bool *is_found, struct error *
 
         if (!x)
             return fail(err, ERR_NOMEM, "%s: no memory for it", stored[i]->t->name);
-        st = merge_floats(ad->cp, stored[i], &rounded, err);
+        st = raw_floats(ad->cp, stored[i], &rounded, err);
         if (st != OK)
             return st;
         draw(&twister, x, n, tensor_cols(stored[i]->t));

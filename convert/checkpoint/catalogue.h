@@ -34,6 +34,10 @@ struct raw_tensor {
 MUST_CHECK enum status raw_read(const struct raw_tensor *raw, uint64_t at, size_t n,
                                 void *dst, struct error *err);
 
+/* All of it as f32 in the checkpoint's arena, of numbers of whole bytes each. */
+MUST_CHECK enum status raw_floats(struct checkpoint *cp, const struct raw_tensor *raw,
+                                  const float **out, struct error *err);
+
 struct checkpoint {
     struct arena arena; /* owns every small thing below */
     const char *path, *folder;

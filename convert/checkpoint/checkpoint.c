@@ -173,29 +173,15 @@ enum status checkpoint_read_aside(struct checkpoint *cp, const char *name,
     *out = (struct aside){0};
     if (!raw)
         return OK;
-    const uint64_t n = tensor_elements(raw->t), n_bytes = raw->t->n_bytes;
-    if (n > MOST || dtype_bits(raw->t->dtype) % 8 != 0 || raw->t->dtype == DTYPE_C64)
+    if (tensor_elements(raw->t) > MOST || dtype_bits(raw->t->dtype) % 8 != 0 ||
+        raw->t->dtype == DTYPE_C64)
         return fail(err, ERR_UNSUPPORTED, "%s: %s: %llu numbers of type %s",
-                    file_path(raw->file), raw->t->name, (unsigned long long)n,
+                    file_path(raw->file), raw->t->name,
+                    (unsigned long long)tensor_elements(raw->t),
                     dtype_name(raw->t->dtype));
-    void *bytes = malloc((size_t)n_bytes + 1);
-    float *x = calloc((size_t)n + 1, sizeof(*x));
-    enum status st =
-        bytes && x ? OK : fail(err, ERR_NOMEM, "%s: no memory for it", raw->t->name);
-
-    if (st == OK && n > 0)
-        st = raw_read(raw, 0, (size_t)n_bytes, bytes, err);
-    if (st == OK)
-        dtype_widen(raw->t->dtype, bytes, x, (size_t)n);
-    free(bytes);
-    if (st != OK) {
-        free(x);
-        return st;
-    }
     out->n_dims = raw->t->n_dims;
     memcpy(out->dims, raw->t->dims, sizeof(out->dims));
-    out->x = x;
-    return OK;
+    return raw_floats(cp, raw, &out->x, err);
 }
 
 static enum status (*const steps[])(struct checkpoint *cp, struct error *err) = {

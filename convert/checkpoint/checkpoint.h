@@ -126,7 +126,7 @@ const struct source_tensor *checkpoint_find(const struct checkpoint *cp,
 struct aside {
     int n_dims;
     uint64_t dims[TENSOR_MAX_DIMS];
-    float *x; /* owned by the caller; NULL when there is no such tensor */
+    const float *x; /* the checkpoint's; NULL when there is no such tensor */
 };
 
 /* `name` is canonical: "masked_embedding.centroids.weight". At most 2^30 values. ERR_UNSUPPORTED for

@@ -154,3 +154,21 @@ enum status raw_read(const struct raw_tensor *raw, uint64_t at, size_t n, void *
         return archive_read(raw->archive, (size_t)raw->order, at, n, dst, err);
     return file_read(raw->file, raw->t->offset + at, dst, n, err);
 }
+
+enum status raw_floats(struct checkpoint *cp, const struct raw_tensor *raw,
+                       const float **out, struct error *err)
+{
+    const uint64_t n = tensor_elements(raw->t);
+    float *x = arena_array(&cp->arena, (size_t)n + 1, sizeof(*x));
+    void *bytes = malloc((size_t)raw->t->n_bytes + 1);
+    enum status st =
+        x && bytes ? OK : fail(err, ERR_NOMEM, "%s: no memory for it", raw->t->name);
+
+    if (st == OK)
+        st = raw_read(raw, 0, (size_t)raw->t->n_bytes, bytes, err);
+    if (st == OK)
+        dtype_widen(raw->t->dtype, bytes, x, (size_t)n);
+    free(bytes);
+    *out = x;
+    return st;
+}
