@@ -8,14 +8,17 @@
 
 #include <stdio.h>
 
+static bool ends_with(const char *text, const char *end)
+{
+    const size_t n = strlen(text), m = strlen(end);
+
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
 bool convert_is_free(const char *name, int n_dims)
 {
-    const size_t n = strlen(name);
-    static const char norm[] = "_norm.weight", weight[] = ".weight";
-
-    return n_dims >= 2 && !strstr(name, "ffn_gate_inp.") && n > sizeof(norm) &&
-           strcmp(name + n - (sizeof(norm) - 1), norm) != 0 &&
-           strcmp(name + n - (sizeof(weight) - 1), weight) == 0;
+    return n_dims >= 2 && ends_with(name, ".weight") &&
+           !ends_with(name, "_norm.weight") && !strstr(name, "ffn_gate_inp.");
 }
 
 static bool is_free(const struct source_entry *e)

@@ -2,20 +2,24 @@
  * test_plan.c - what a dry run says, recipes, and metadata the user sets
  */
 #include "convert/convert.h"
-#include "tests/fixture.h"
+#include "tests/convert/tiny.h"
 
 #include <criterion/criterion.h>
 
 static const char model_folder[] = CARAT_DATA "/models/tiny-e2b";
 
-static struct plan *plan_with(const struct convert_options *options)
+static struct plan *plan_of(const char *source, const struct convert_options *options)
 {
     struct plan *plan = NULL;
     struct error err = {0};
 
-    cr_assert_eq(convert_plan(model_folder, NULL, options, &plan, &err), OK, "%s",
-                 err.text);
+    cr_assert_eq(convert_plan(source, NULL, options, &plan, &err), OK, "%s", err.text);
     return plan;
+}
+
+static struct plan *plan_with(const struct convert_options *options)
+{
+    return plan_of(model_folder, options);
 }
 
 static const struct plan_entry *entry(const struct plan *plan, const char *name)
@@ -91,6 +95,27 @@ Test(plan, a_written_recipe_gives_the_same_types_again)
                      plan->entries[i].name);
     plan_free(again);
     plan_free(plan);
+    fixture_remove(folder);
+}
+
+/* The shortest name there is: "output.weight". */
+Test(plan, a_recipe_reaches_a_head_of_its_own)
+{
+    static const char text[] = "output.weight = Q5_0\n";
+    char folder[FIXTURE_PATH], path[FIXTURE_PATH];
+    struct tiny tiny;
+
+    fixture_folder(folder);
+    fixture_join(path, folder, "recipe.txt");
+    fixture_write(path, text, strlen(text));
+    tiny_begin(&tiny, TINY_E2B);
+    tiny_copy(&tiny, "lm_head.weight", "embed_tokens.weight")->bf16[77] ^= 0x4000;
+    tiny_write(&tiny);
+    struct plan *plan =
+        plan_of(tiny.folder, &(struct convert_options){.type = "Q4_0", .recipe = path});
+    cr_expect_eq(entry(plan, "output.weight")->type, TYPE_Q5_0);
+    plan_free(plan);
+    tiny_end(&tiny);
     fixture_remove(folder);
 }
 
