@@ -260,11 +260,16 @@ static bool can_resume(enum status st)
     return st == ERR_IO || st == ERR_NOMEM || st == ERR_INTERRUPTED;
 }
 
-static void pack_close(struct pack *pack, enum status st)
+/* With a journal: what the machine cut short. Without one nothing was begun here, but a run that
+ * could not be resumed like this is still there to be resumed as it should. */
+static bool leaves_parts(const struct pack *pack, bool resume, enum status st)
 {
-    /* nothing was begun before there is a journal, and nothing is left after success */
-    const bool keep = can_resume(st) && pack->journal;
+    return pack->journal ? can_resume(st)
+                         : resume && journal_exists(pack->work->files[0].path);
+}
 
+static void pack_close(struct pack *pack, bool keep)
+{
     for (size_t i = 0; i < MAX_FILES; i++) {
         sha256_free(pack->hashes[i]);
         if (keep)
@@ -304,7 +309,7 @@ enum status pack_run(const struct work *work, const struct convert_options *opti
         result->tallies = packer.tallies;
         packer.tallies = NULL;
     }
-    pack_close(&pack, st);
+    pack_close(&pack, leaves_parts(&pack, options->resume, st));
     row_packer_close(&packer);
     ring_close(&pack.ring);
     if (can_resume(st) && had_begun) {

@@ -318,6 +318,42 @@ Test(pack, resumes_only_what_it_began)
     fixture_remove(place.folder);
 }
 
+static uint64_t part_bytes(const struct place *place)
+{
+    char path[FIXTURE_PATH];
+    struct file *file = NULL;
+    struct error err = {0};
+
+    fixture_join(path, place->folder, ".out-00001-of-00002.gguf.partial");
+    if (file_open(path, &file, &err) != OK)
+        return 0;
+    const uint64_t n = file_size(file);
+    file_close(file);
+    return n;
+}
+
+Test(pack, a_resume_that_is_refused_leaves_what_was_done)
+{
+    struct place place = place_begin();
+    const struct convert_options other = {.type = "Q4_0", .resume = true};
+    struct convert_result result;
+    struct error err = {0};
+
+    cr_assert_eq(
+        run_limited(&place, &(struct convert_options){.type = "Q8_0"}, 3000000, &err),
+        ERR_IO);
+    const uint64_t n = part_bytes(&place);
+    cr_assert_gt(n, 1000000);
+    cr_expect_eq(convert_run(model_folder, place.out, &other, NULL, &result, &err),
+                 ERR_USAGE);
+    cr_expect_eq(part_bytes(&place), n);
+    struct convert_result r =
+        run(&place, &(struct convert_options){.type = "Q8_0", .resume = true});
+    cr_expect_eq(count_files(place.folder), 2);
+    convert_result_free(&r);
+    fixture_remove(place.folder);
+}
+
 static void press_ctrl_c(void *arg, const char *what, uint64_t done, uint64_t total)
 {
     (void)arg, (void)what;
