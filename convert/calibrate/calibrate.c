@@ -20,6 +20,7 @@ struct calibration {
     struct inputs inputs;
     struct moments_writer *writer; /* NULL: only the importance matrix is wanted */
     uint64_t budget;               /* bytes for sums in hand */
+    bool has_begun;                /* to run a step, and not only to open what it takes */
     bool is_first_turn, is_held;
     double gathering;       /* seconds in gram_add and the tally */
     const char *not_finite; /* the weight where it happened */
@@ -111,6 +112,7 @@ static enum status run_steps(struct calibration *c, struct calibrate_report *rep
     const double start = clock_seconds();
     enum status st = OK;
 
+    c->has_begun = true;
     runtime_tap(walk_runtime(c->walk), see, c);
     while (st == OK && walk_step(c->walk) < walk_steps(c->walk))
         st = run_step(c, report, err);
@@ -274,14 +276,15 @@ static enum status finish(struct calibration *c, struct calibrate_report *report
     return st;
 }
 
-/* After trouble that is not the input's fault, what was done stays for another try. */
+/* After trouble that is not the input's fault, what was done stays for another try; and what an earlier
+ * run did, when this one could not even go on with it. */
 static void close_all(struct calibration *c, enum status st, struct error *err)
 {
-    const bool keep = c->walk && walk_step(c->walk) > 0 &&
-                      (st == ERR_IO || st == ERR_NOMEM || st == ERR_INTERRUPTED);
+    const bool can_go_on = st == ERR_IO || st == ERR_NOMEM || st == ERR_INTERRUPTED;
+    const bool keep = c->walk && walk_step(c->walk) > 0 && (can_go_on || !c->has_begun);
     const size_t n = strlen(err->text);
 
-    if (keep)
+    if (keep && can_go_on)
         snprintf(err->text + n, sizeof(err->text) - n, " (--resume continues)");
     if (keep)
         moments_keep(c->writer);

@@ -96,7 +96,8 @@ struct moments_item {
 
 struct moments_writer;
 
-/* ERR_IO at once when the disk has no room for the whole. With `resume` the temporary of a writer that was kept goes on: items that were put stay. */
+/* ERR_IO at once when the disk has no room for the whole. With `resume` the temporary of a writer that
+ * was kept goes on: items that were put stay, also when this fails. */
 MUST_CHECK enum status moments_create(const char *path,
                                       const struct moments_header *header,
                                       const struct moments_item *items, size_t n_items,

@@ -138,6 +138,8 @@ enum status moments_create(const char *path, const struct moments_header *header
         st = output_fits(writer->dst, writer->file_bytes, err);
     if (st == OK)
         *out = writer;
+    else if (options->resume && writer->dst && output_size(writer->dst) > 0)
+        moments_keep(writer);
     else
         moments_abandon(writer);
     return st;

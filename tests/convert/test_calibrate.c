@@ -506,7 +506,12 @@ Test(calibrate, resumes_only_its_own_work, .timeout = 300)
     cr_expect_eq(calibrate_run(model, &text, &options, NULL, &report, &err), ERR_USAGE);
     cr_expect(strstr(err.text, "another model, text or option"), "%s", err.text);
     options.arithmetic = ARITH_F32;
+    options.max_memory = 1 << 20;
+    cr_expect_eq(calibrate_run(model, &text, &options, NULL, &report, &err), ERR_USAGE);
+    cr_expect(strstr(err.text, "--max-memory"), "%s", err.text);
+    options.max_memory = 0;
     cr_expect_eq(calibrate_run(model, &text, &options, NULL, &report, &err), OK, "%s",
                  err.text);
+    cr_expect_eq(report.n_resumed, 2);
     model_close(model);
 }
