@@ -35,6 +35,18 @@ size_t utf8_length(const char *text, size_t n)
     return continuations(s + 1, 3, 4);
 }
 
+bool utf8_is_valid(const char *text, size_t n)
+{
+    size_t length;
+
+    for (size_t at = 0; at < n; at += length) {
+        length = utf8_length(text + at, n - at);
+        if (length == 0)
+            return false;
+    }
+    return true;
+}
+
 uint32_t utf8_decode(const char *text, size_t length)
 {
     static const unsigned char lead_mask[5] = {0, 0x7f, 0x1f, 0x0f, 0x07};

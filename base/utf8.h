@@ -6,12 +6,16 @@
 #ifndef BASE_UTF8_H
 #define BASE_UTF8_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /* Bytes (1 to 4) of the well-formed sequence that starts at text[0], of which n bytes are
  * there; 0 when it is malformed, cut short, overlong, a surrogate or above U+10FFFF. */
 size_t utf8_length(const char *text, size_t n);
+
+/* True when n bytes are well-formed sequences one after the other. */
+bool utf8_is_valid(const char *text, size_t n);
 
 /* The code point of a sequence that utf8_length() found to have `length` bytes. */
 uint32_t utf8_decode(const char *text, size_t length);

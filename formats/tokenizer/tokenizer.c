@@ -90,16 +90,6 @@ static bool append(struct spelling *out, const char *text, size_t n)
     return true;
 }
 
-static bool is_utf8(const char *text, size_t n)
-{
-    for (size_t at = 0, length; at < n; at += length) {
-        length = utf8_length(text + at, n - at);
-        if (length == 0)
-            return false;
-    }
-    return true;
-}
-
 /* A run of byte pieces is over: when it is no text, each byte becomes U+FFFD, as the ByteFallback
  * decoder of Hugging Face's tokenizers has it. */
 static bool close_bytes(struct spelling *out)
@@ -107,7 +97,7 @@ static bool close_bytes(struct spelling *out)
     const size_t n_bytes = out->n_bytes;
 
     out->n_bytes = 0;
-    if (is_utf8(out->text + out->n - n_bytes, n_bytes))
+    if (utf8_is_valid(out->text + out->n - n_bytes, n_bytes))
         return true;
     out->n -= n_bytes;
     for (size_t i = 0; i < n_bytes; i++)

@@ -49,6 +49,17 @@ Test(utf8, refuses_what_the_standard_refuses)
         cr_expect_eq(utf8_length(cases[i], strlen(cases[i])), 0, "case %zu", i);
 }
 
+Test(utf8, text_is_valid_to_its_last_byte)
+{
+    static const char text[] = "a\0\xc3\xa4\xe2\x96\x81\xf0\x9f\x98\x80";
+    const size_t ends[] = {0, 1, 2, 4, 7, 11};
+
+    for (size_t n = 0, at = 0; n < sizeof(text); n++) {
+        at += n > ends[at];
+        cr_expect_eq(utf8_is_valid(text, n), n == ends[at], "%zu bytes", n);
+    }
+}
+
 static void expect_shown(const char *text, size_t n, const char *want)
 {
     char out[64];
