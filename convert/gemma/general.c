@@ -38,6 +38,7 @@ static enum status set_text(struct gguf_meta *meta, const char *key, const char 
     return text ? gguf_set_str(meta, key, text, strlen(text), err) : OK;
 }
 
+/* A whole number that does not fit is left out like one that is none. */
 static enum status describe_sampling(const json_t *generation, struct gguf_meta *meta,
                                      struct error *err)
 {
@@ -45,15 +46,13 @@ static enum status describe_sampling(const json_t *generation, struct gguf_meta 
 
     for (size_t i = 0; st == OK && i < sizeof(sampling) / sizeof(sampling[0]); i++) {
         const json_t *value = json_object_get(generation, sampling[i].found);
+        const json_int_t n = json_integer_value(value);
 
-        if (!json_is_number(value))
-            continue;
-        if (!sampling[i].is_whole)
+        if (json_is_number(value) && !sampling[i].is_whole)
             st =
                 gguf_set_f32(meta, sampling[i].key, (float)json_number_value(value), err);
-        else if (json_is_integer(value) && llabs(json_integer_value(value)) <= INT32_MAX)
-            st = gguf_set_i32(meta, sampling[i].key, (int32_t)json_integer_value(value),
-                              err);
+        else if (json_is_integer(value) && n >= INT32_MIN && n <= INT32_MAX)
+            st = gguf_set_i32(meta, sampling[i].key, (int32_t)n, err);
     }
     return st;
 }
@@ -105,6 +104,20 @@ static char *last_element(struct arena *arena, const char *path)
     return arena_strndup(arena, path + begin, n - begin);
 }
 
+/* Metadata are UTF-8; the bytes of a name need not be, and then stand as \xNN. */
+static const char *in_utf8(struct arena *arena, const char *name)
+{
+    const size_t n = strlen(name), room = 4 * n + 1;
+    char *escaped;
+
+    if (utf8_is_valid(name, n))
+        return name;
+    escaped = arena_alloc(arena, room);
+    if (escaped)
+        text_escape(escaped, room, name, n);
+    return escaped;
+}
+
 /* The folder's name as the user wrote it; "." and ".." are looked up. */
 static const char *folder_name(struct arena *arena, const char *folder)
 {
@@ -116,7 +129,7 @@ static const char *folder_name(struct arena *arena, const char *folder)
             name = last_element(arena, real);
         free(real);
     }
-    return name;
+    return name ? in_utf8(arena, name) : NULL;
 }
 
 /* The card comes first; names fill what it leaves open. */

@@ -158,7 +158,8 @@ void gguf_close(struct gguf *file);
  * caller (free). Data of tensor i goes to tensors[i].offset, zero-padded to `alignment`, after
  * the last one too; *file_bytes is the size of the whole file. `alignment` other than 32 also
  * needs the caller's general.alignment key. ERR_SHAPE when a row is not whole blocks or a name
- * is too long or there twice; ERR_NOMEM. */
+ * is too long or there twice; ERR_USAGE for a key or a single string that is not UTF-8 without NUL:
+ * what is written can be read; ERR_NOMEM. */
 MUST_CHECK enum status gguf_layout(const struct gguf_meta *meta,
                                    struct gguf_tensor *tensors, size_t n_tensors,
                                    uint32_t alignment, uint8_t **header, size_t *n_header,

@@ -1,14 +1,14 @@
 /*
  * gguf_layout.c - write a header, which says where every byte of the file goes
  */
-#include "formats/gguf/gguf_meta.h"
+#include "formats/gguf/gguf_file.h"
 
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { NAME_MOST = 63, FIXED_BYTES = 24, VERSION = 3 };
+enum { NAME_MOST = 63, KEY_MOST = 65535, FIXED_BYTES = 24, VERSION = 3 };
 
 /* ---- measuring ---- */
 
@@ -76,6 +76,28 @@ static enum status check_unique(const struct gguf_tensor *tensors, size_t n_tens
     }
     name_index_free(&index);
     return st;
+}
+
+/* What gguf_open() would say of keys and single strings. */
+static enum status check_texts(const struct gguf_meta *meta, struct error *err)
+{
+    for (size_t i = 0; i < meta->n_entries; i++) {
+        const struct gguf_value *value = &meta->entries[i]->value;
+        const size_t n_key = strlen(value->key);
+        const char *trouble = gguf_text_trouble(value->key, n_key);
+
+        if (trouble || n_key == 0 || n_key > KEY_MOST)
+            return fail(err, ERR_USAGE, "the key \"%.100s\" %s", value->key,
+                        trouble ? trouble : "is empty or too long");
+        if (value->type != GGUF_STRING)
+            continue;
+        const struct gguf_str text = gguf_value_str(value, 0);
+
+        trouble = gguf_text_trouble(text.text, text.n);
+        if (trouble)
+            return fail(err, ERR_USAGE, "%.100s: the string %s", value->key, trouble);
+    }
+    return OK;
 }
 
 /* ---- writing: each returns where the next byte goes ---- */
@@ -154,6 +176,8 @@ enum status gguf_layout(const struct gguf_meta *meta, struct gguf_tensor *tensor
     uint8_t *bytes, *p;
     enum status st = check_unique(tensors, n_tensors, err);
 
+    if (st == OK)
+        st = check_texts(meta, err);
     assert(alignment > 0 && (alignment & (alignment - 1)) == 0);
     for (size_t i = 0; i < n_tensors && st == OK; i++)
         st = measure(&tensors[i], err);

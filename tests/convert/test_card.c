@@ -11,16 +11,16 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-/* The metadata of a folder "gemma-4-E2B-it" whose README.md is these bytes. */
-static struct gguf_meta *describe(const char *card, size_t n, uint64_t n_params)
+/* The metadata of a folder of that name whose README.md is these bytes. */
+static struct gguf_meta *describe_folder(const char *name, const char *card, size_t n,
+                                         struct gemma_identity identity)
 {
     char root[FIXTURE_PATH], folder[FIXTURE_PATH], path[FIXTURE_PATH];
-    struct gemma_identity identity = {.n_params = n_params};
     struct gguf_meta *meta = gguf_meta_new();
     struct error err = {0};
 
     fixture_folder(root);
-    fixture_join(folder, root, "gemma-4-E2B-it");
+    fixture_join(folder, root, name);
     cr_assert_eq(mkdir(folder, 0700), 0);
     fixture_join(path, folder, "README.md");
     fixture_write(path, card, n);
@@ -29,6 +29,12 @@ static struct gguf_meta *describe(const char *card, size_t n, uint64_t n_params)
                  err.text);
     fixture_remove(root);
     return meta;
+}
+
+static struct gguf_meta *describe(const char *card, size_t n, uint64_t n_params)
+{
+    return describe_folder("gemma-4-E2B-it", card, n,
+                           (struct gemma_identity){.n_params = n_params});
 }
 
 static bool is_text(const struct gguf_value *value, uint64_t i, const json_t *want)
@@ -156,4 +162,34 @@ Test(card, large_heads_are_read_in_linear_room)
         gguf_meta_free(describe(text, n + 5, 0));
     }
     free(text);
+}
+
+/* ---- what stands elsewhere ---- */
+
+Test(general, a_folder_s_name_may_be_any_bytes_and_metadata_are_text)
+{
+    struct gguf_meta *meta =
+        describe_folder("mod\xe8le-4B-it", "", 0, (struct gemma_identity){0});
+    struct gguf_str name = {0};
+
+    cr_assert(gguf_get_str(meta, "general.name", &name));
+    cr_expect(utf8_is_valid(name.text, name.n), "%s", name.text);
+    gguf_meta_free(meta);
+}
+
+Test(general, whole_numbers_that_do_not_fit_are_left_out)
+{
+    json_t *generation =
+        json_pack("{s:I,s:I,s:i}", "top_k", (json_int_t)INT64_MIN, "penalty_last_n",
+                  (json_int_t)INT32_MAX + 1, "mirostat", -1);
+    struct gguf_meta *meta =
+        describe_folder("x", "", 0, (struct gemma_identity){.generation = generation});
+    int32_t mirostat = 0;
+
+    cr_expect_null(gguf_meta_find(meta, "general.sampling.top_k"));
+    cr_expect_null(gguf_meta_find(meta, "general.sampling.penalty_last_n"));
+    cr_expect(gguf_get_i32(meta, "general.sampling.mirostat", &mirostat));
+    cr_expect_eq(mirostat, -1);
+    gguf_meta_free(meta);
+    json_decref(generation);
 }

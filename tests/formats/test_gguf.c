@@ -263,6 +263,35 @@ Test(gguf, is_not_laid_out_when_it_could_not_be_read)
     gguf_meta_free(meta);
 }
 
+Test(gguf, texts_that_could_not_be_read_are_not_laid_out)
+{
+    static const struct {
+        const char *key, *text;
+        size_t n;
+        const char *says;
+    } cases[] = {
+        {"k", "\xff", 1, "k: the string is not UTF-8"},
+        {"k", "a\0b", 3, "k: the string holds a NUL"},
+        {"k\xc3", "a", 1, "is not UTF-8"},
+        {"", "a", 1, "is empty"},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct gguf_meta *meta = gguf_meta_new();
+        struct error err = {0};
+        uint8_t *header = NULL;
+        size_t n_header;
+        uint64_t n_file;
+
+        cr_assert_eq(gguf_set_str(meta, cases[i].key, cases[i].text, cases[i].n, &err),
+                     OK);
+        cr_expect_eq(gguf_layout(meta, NULL, 0, 32, &header, &n_header, &n_file, &err),
+                     ERR_USAGE);
+        cr_expect_not_null(strstr(err.text, cases[i].says), "%s", err.text);
+        gguf_meta_free(meta);
+    }
+}
+
 /* ---- splits ---- */
 
 static void check_shard_path(const char *path, const char *want)
