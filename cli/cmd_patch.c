@@ -15,33 +15,13 @@ struct request {
     struct texts metadata;
 };
 
-/* One template in the place of all the file has. */
-static enum status set_template(struct gguf_meta *meta, const char *path,
-                                struct error *err)
-{
-    static const char key[] = "tokenizer.chat_template";
-    struct chat_templates templates = {0};
-    enum status st = chat_read_template(path, &templates, err);
-
-    for (size_t i = gguf_meta_count(meta); st == OK && i-- > 0;) {
-        const char *old = gguf_meta_at(meta, i)->key;
-
-        if (strncmp(old, key, strlen(key)) == 0 && strcmp(old, key) != 0)
-            gguf_unset(meta, old);
-    }
-    if (st == OK)
-        st = chat_templates_to_meta(&templates, meta, err);
-    chat_templates_free(&templates);
-    return st;
-}
-
 static enum status change(struct gguf_meta *meta, const struct request *request,
                           struct error *err)
 {
     enum status st = OK;
 
     if (request->chat_template)
-        st = set_template(meta, request->chat_template, err);
+        st = chat_replace_template(meta, request->chat_template, err);
     for (size_t i = 0; st == OK && i < request->metadata.n; i++)
         st = gguf_assign(meta, request->metadata.at[i], err);
     return st;

@@ -195,24 +195,30 @@ enum status source_describe(struct source *src, const struct source_options *opt
     return st;
 }
 
+/* One KEY=VALUE. Numbers and what a file's layout rests on stay as the source has them. */
+static enum status override_one(struct source *src, const char *pair, struct error *err)
+{
+    const char *key = arena_strndup(&src->arena, pair, strcspn(pair, "="));
+
+    if (!key)
+        return fail(err, ERR_NOMEM, "no memory for metadata");
+    const struct gguf_value *old = gguf_meta_find(src->meta, key);
+    if (old && old->type != GGUF_STRING)
+        return fail(err, ERR_USAGE, "%s: %s is not a string", pair, key);
+    return gguf_assign(src->meta, pair, err);
+}
+
 enum status source_override(struct source *src, const struct source_options *options,
                             struct error *err)
 {
     enum status st = OK;
 
+    if (src->gguf && options->chat_template)
+        st = chat_replace_template(src->meta, options->chat_template, err);
     for (size_t i = 0; st == OK && i < options->n_metadata; i++) {
-        const char *pair = options->metadata[i];
-        const char *equals = strchr(pair, '=');
-
-        if (!equals || equals == pair)
-            return fail(err, ERR_USAGE, "--metadata %s: KEY=VALUE expected", pair);
-        const char *key = arena_strndup(&src->arena, pair, (size_t)(equals - pair));
-        if (!key)
-            return fail(err, ERR_NOMEM, "no memory for metadata");
-        const struct gguf_value *old = gguf_meta_find(src->meta, key);
-        if (old && old->type != GGUF_STRING)
-            return fail(err, ERR_USAGE, "--metadata %s: %s is not a string", pair, key);
-        st = gguf_set_str(src->meta, key, equals + 1, strlen(equals + 1), err);
+        st = override_one(src, options->metadata[i], err);
+        if (st != OK)
+            return fail_at(err, "--metadata");
     }
     return st;
 }

@@ -40,6 +40,11 @@ MUST_CHECK enum status chat_read_template(const char *path, struct chat_template
 MUST_CHECK enum status chat_templates_to_meta(const struct chat_templates *templates,
                                               struct gguf_meta *meta, struct error *err);
 
+/* The template of a file in the place of all that the metadata have. ERR_USAGE when it is missing;
+ * ERR_CORRUPT, ERR_NOMEM. */
+MUST_CHECK enum status chat_replace_template(struct gguf_meta *meta, const char *path,
+                                             struct error *err);
+
 /* The template called `name` ("default" for the plain one), or NULL. Borrowed. */
 const struct chat_template *chat_template_named(const struct chat_templates *templates,
                                                 const char *name);

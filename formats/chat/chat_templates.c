@@ -65,6 +65,8 @@ static enum status add_file(struct chat_templates *to, const char *name, const c
     size_t n = 0;
     enum status st = file_read_all(path, TEMPLATE_BYTES, &text, &n, err);
 
+    if (st == OK && (memchr(text, '\0', n) || !utf8_is_valid(text, n)))
+        st = fail(err, ERR_CORRUPT, "%s: not a text in UTF-8", path);
     if (st == OK)
         st = add(to, name, text, n, path, err);
     free(text);
@@ -94,24 +96,34 @@ static int by_name(const void *a, const void *b)
 enum { EXTRA_MAX = 64 };
 
 /* The names X of the files X.jinja in a folder, sorted, so that nothing depends on the order the
- * system lists them in. Returns how many. */
-static size_t list_names(struct arena *arena, const char *folder,
-                         const char *names[EXTRA_MAX])
+ * system lists them in. A folder that is not there has none. */
+static enum status list_names(struct arena *arena, const char *folder,
+                              const char *names[EXTRA_MAX], size_t *n, struct error *err)
 {
     DIR *dir = opendir(folder);
     struct dirent *entry;
-    size_t n = 0;
+    enum status st = OK;
 
-    while (dir && n < EXTRA_MAX && (entry = readdir(dir))) {
+    *n = 0;
+    while (dir && st == OK && (entry = readdir(dir))) {
         const size_t length = strlen(entry->d_name);
 
-        if (length > 6 && strcmp(entry->d_name + length - 6, ".jinja") == 0)
-            names[n++] = arena_strndup(arena, entry->d_name, length - 6);
+        if (length <= 6 || strcmp(entry->d_name + length - 6, ".jinja") != 0)
+            continue;
+        if (*n == EXTRA_MAX) {
+            st = fail(err, ERR_CORRUPT, "%s: more than %d chat templates", folder,
+                      EXTRA_MAX);
+            break;
+        }
+        names[*n] = arena_strndup(arena, entry->d_name, length - 6);
+        st = names[*n] ? OK : no_memory(err);
+        ++*n;
     }
     if (dir)
         closedir(dir);
-    qsort(names, n, sizeof(*names), by_name);
-    return n;
+    if (st == OK)
+        qsort(names, *n, sizeof(*names), by_name);
+    return st;
 }
 
 static enum status add_extras(struct chat_templates *to, const char *folder,
@@ -119,8 +131,9 @@ static enum status add_extras(struct chat_templates *to, const char *folder,
 {
     const char *names[EXTRA_MAX];
     const char *extra = arena_printf(&to->arena, "%s/" EXTRA_FOLDER, folder);
-    const size_t n = extra ? list_names(&to->arena, extra, names) : 0;
-    enum status st = extra ? OK : no_memory(err);
+    size_t n = 0;
+    enum status st =
+        extra ? list_names(&to->arena, extra, names, &n, err) : no_memory(err);
 
     for (size_t i = 0; i < n && st == OK; i++) {
         const char *path = arena_printf(&to->arena, "%s/%s.jinja", extra, names[i]);
@@ -297,5 +310,23 @@ enum status chat_templates_to_meta(const struct chat_templates *templates,
     if (st == OK && plain)
         st = gguf_set_str(meta, KEY, plain->text, plain->n, err);
     arena_free(&arena);
+    return st;
+}
+
+enum status chat_replace_template(struct gguf_meta *meta, const char *path,
+                                  struct error *err)
+{
+    struct chat_templates templates = {0};
+    enum status st = chat_read_template(path, &templates, err);
+
+    for (size_t i = gguf_meta_count(meta); st == OK && i-- > 0;) {
+        const char *old = gguf_meta_at(meta, i)->key;
+
+        if (strncmp(old, KEY, strlen(KEY)) == 0 && strcmp(old, KEY) != 0)
+            gguf_unset(meta, old);
+    }
+    if (st == OK)
+        st = chat_templates_to_meta(&templates, meta, err);
+    chat_templates_free(&templates);
     return st;
 }

@@ -189,6 +189,33 @@ Test(pack, a_gguf_is_a_source_like_its_checkpoint)
     fixture_remove(here.folder);
 }
 
+Test(pack, a_gguf_takes_the_template_it_is_given)
+{
+    static const char text[] = "{{ messages[0].content }}";
+    struct place wide = place_begin(), here = place_begin();
+    struct convert_result a =
+        run(&wide, &(struct convert_options){.type = "Q8_0", .ple_inline = true});
+    struct gguf *file = NULL;
+    struct gguf_str found = {0};
+    char path[FIXTURE_PATH];
+    struct error err = {0};
+
+    fixture_join(path, here.folder, "template.jinja");
+    fixture_write(path, text, strlen(text));
+    const struct convert_options options = {
+        .type = "Q4_0", .ple_inline = true, .source = {.chat_template = path}};
+    struct convert_result b = run_source(a.files[0].path, here.out, &options);
+
+    cr_assert_eq(gguf_open(b.files[0].path, &file, &err), OK, "%s", err.text);
+    cr_expect(gguf_get_str(gguf_metadata(file), "tokenizer.chat_template", &found));
+    cr_expect_str_eq(found.text, text);
+    gguf_close(file);
+    convert_result_free(&a);
+    convert_result_free(&b);
+    fixture_remove(wide.folder);
+    fixture_remove(here.folder);
+}
+
 /* ---- interrupted ---- */
 
 /* Convert with a limit on the size of files: what a full disk looks like from here. */

@@ -163,14 +163,30 @@ Test(plan, metadata_the_user_sets_replaces_the_source_s)
     cr_assert(gguf_get_str(plan->meta, "general.author", &text));
     cr_expect_str_eq(text.text, "Me");
     plan_free(plan);
+}
 
-    const char *const bad[] = {"gemma4.block_count=3"};
-    struct error err = {0};
-    cr_expect_eq(
-        convert_plan(model_folder, NULL,
-                     &(struct convert_options){
-                         .type = "Q4_0", .source = {.metadata = bad, .n_metadata = 1}},
-                     &plan, &err),
-        ERR_USAGE);
-    cr_expect_not_null(strstr(err.text, "not a string"), "%s", err.text);
+Test(plan, metadata_that_would_spoil_the_file_are_refused)
+{
+    static const struct {
+        const char *pair, *says;
+    } cases[] = {
+        {"gemma4.block_count=3", "not a string"},
+        {"general.architecture=gemma3", "stays"},
+        {"general.alignment=64", "stays"},
+        {"split.count=2", "stays"},
+        {"general.name=\xff", "not UTF-8"},
+        {"a key", "KEY=VALUE"},
+        {"=value", "KEY=VALUE"},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct convert_options options = {
+            .type = "Q4_0", .source = {.metadata = &cases[i].pair, .n_metadata = 1}};
+        struct plan *plan = NULL;
+        struct error err = {0};
+
+        cr_expect_eq(convert_plan(model_folder, NULL, &options, &plan, &err), ERR_USAGE,
+                     "%s", cases[i].pair);
+        cr_expect_not_null(strstr(err.text, cases[i].says), "%s", err.text);
+    }
 }

@@ -124,6 +124,25 @@ Test(chat, templates_that_are_something_else_are_refused)
     cr_expect_not_null(strstr(err.text, "tokenizer_config.json"), "%s", err.text);
     put("tokenizer_config.json", "{\"chat_template\": [{\"name\": \"x\"}]}");
     cr_expect_eq(chat_find_templates(folder, &found, &err), ERR_CORRUPT);
+    put("chat_template.jinja", "Gr\xfc\xdf Gott");
+    cr_expect_eq(chat_find_templates(folder, &found, &err), ERR_CORRUPT);
+    cr_expect_not_null(strstr(err.text, "not a text in UTF-8"), "%s", err.text);
+}
+
+Test(chat, more_named_templates_than_can_be_kept_are_refused)
+{
+    char path[FIXTURE_PATH], name[64];
+    struct chat_templates found;
+
+    put("chat_template.jinja", "plain");
+    fixture_join(path, folder, "additional_chat_templates");
+    cr_assert_eq(mkdir(path, 0700), 0);
+    for (int i = 0; i < 65; i++) {
+        snprintf(name, sizeof(name), "additional_chat_templates/%d.jinja", i);
+        put(name, "one more");
+    }
+    cr_expect_eq(chat_find_templates(folder, &found, &err), ERR_CORRUPT);
+    cr_expect_not_null(strstr(err.text, "more than 64"), "%s", err.text);
 }
 
 /* The keys gguf-py writes: the named ones, their names, then the plain one. */
