@@ -34,6 +34,22 @@ static enum status convert_rows(const struct source_entry *e, uint64_t first, ui
 
 enum { SLAB_BYTES = 1 << 20 };
 
+/* Bytes that the largest slab of rows [first, end) takes: one that begins between two scales may need
+ * more of them than the first. */
+static size_t most_bytes(const struct source_tensor *t, uint64_t first, uint64_t end,
+                         uint64_t slab)
+{
+    size_t most = 0;
+
+    for (uint64_t row = first; row < end; row += slab) {
+        const uint64_t count = end - row < slab ? end - row : slab;
+        const size_t n = t->provider->fetch_bytes(t, row, count);
+
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
 /* Rows go through two small buffers, so any number of them costs the same memory. */
 static enum status read_rows(void *self, size_t i, uint64_t first, uint64_t n, void *dst,
                              struct error *err)
@@ -44,7 +60,7 @@ static enum status read_rows(void *self, size_t i, uint64_t first, uint64_t n, v
     const uint64_t slab = fits ? (fits < n ? fits : n) : 1;
     const size_t row_bytes = block_row_bytes(e->kept, cols);
     float *x = malloc((size_t)(slab * cols) * sizeof(float) + 1);
-    void *raw = malloc(e->t->provider->fetch_bytes(e->t, first, slab) + 1);
+    void *raw = malloc(most_bytes(e->t, first, first + n, slab) + 1);
     uint8_t *out = dst;
     enum status st =
         x && raw ? OK : fail(err, ERR_NOMEM, "%s: no memory for rows", e->name);

@@ -6,6 +6,7 @@
 #include "tests/convert/tiny.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* A model's tensors, in order: names, types, shapes, numbers. Not its metadata. */
@@ -101,6 +102,71 @@ Test(source, two_spellings_of_one_tensor_are_refused)
     tiny_begin(&tiny, TINY_E2B);
     tiny_copy(&tiny, "model.norm.weight", "norm.weight");
     expect_refused(&tiny, ERR_CORRUPT, "model.norm.weight", "the same tensor");
+    tiny_end(&tiny);
+}
+
+/* ---- codes and scales ---- */
+
+enum { WIDE_FF = 16400, BLOCK_ROWS = 100, N_BLOCKS = WIDE_FF / BLOCK_ROWS };
+
+/* A Gemma 3 whose MLP is WIDE_FF wide, and whose first up_proj is FP8 codes under a scale for every
+ * BLOCK_ROWS rows. */
+static void make_wide_fp8(struct tiny *tiny)
+{
+    static const char *const names[] = {"gate_proj", "up_proj", "down_proj"};
+    char name[TINY_NAME];
+
+    tiny_begin(tiny, TINY_GEMMA3);
+    json_object_set_new(tiny->text, "intermediate_size", json_integer(WIDE_FF));
+    json_object_set_new(tiny->config, "quantization_config",
+                        json_pack("{s:s,s:[i,i]}", "quant_method", "fp8",
+                                  "weight_block_size", BLOCK_ROWS, 32));
+    for (int i = 0; i < 6; i++) {
+        const bool is_down = i / 2 == 2;
+
+        snprintf(name, sizeof(name), "layers.%d.mlp.%s.weight", i % 2, names[i / 2]);
+        tiny_drop(tiny, name);
+        tiny_add(tiny, name, 2, is_down ? 32 : WIDE_FF, is_down ? WIDE_FF : 32, 0);
+    }
+    struct tiny_tensor *codes = tiny_tensor(tiny, "layers.0.mlp.up_proj.weight");
+    struct tiny_tensor *scales =
+        tiny_add(tiny, "layers.0.mlp.up_proj.weight_scale_inv", 2, N_BLOCKS, 1, 0);
+    float *x = malloc(N_BLOCKS * sizeof(*x));
+
+    codes->dtype = DTYPE_F8_E4M3; /* its numbers are as good codes as any, but for NaN */
+    for (size_t i = 0; i < WIDE_FF * 32 / 2; i++)
+        codes->bf16[i] &= 0x7777;
+    cr_assert_not_null(x);
+    for (size_t i = 0; i < N_BLOCKS; i++)
+        x[i] = 1.0f + (float)i;
+    free(scales->bf16);
+    scales->bf16 = (uint16_t *)(void *)x;
+    scales->dtype = DTYPE_F32;
+}
+
+/* Slabs of rows that begin within a block take one scale more than the first. */
+Test(source, rows_that_share_scales_are_the_same_however_many_are_read)
+{
+    struct model *model = NULL;
+    struct tiny tiny;
+    struct error err = {0};
+
+    make_wide_fp8(&tiny);
+    tiny_write(&tiny);
+    cr_assert_eq(convert_open_source(tiny.folder, NULL, &model, &err), OK, "%s",
+                 err.text);
+    const int64_t i = model_find(model, "blk.0.ffn_up.weight");
+    float *all = malloc((size_t)WIDE_FF * 32 * sizeof(*all)), one[32];
+
+    cr_assert(i >= 0 && all && model->tensors[i].type == TYPE_F32);
+    cr_assert_eq(model_read_rows(model, (size_t)i, 0, WIDE_FF, all, &err), OK, "%s",
+                 err.text);
+    for (uint64_t row = 0; row < WIDE_FF; row += 41) {
+        cr_assert_eq(model_read_rows(model, (size_t)i, row, 1, one, &err), OK);
+        cr_assert_arr_eq(one, all + row * 32, sizeof(one), "row %d", (int)row);
+    }
+    free(all);
+    model_close(model);
     tiny_end(&tiny);
 }
 

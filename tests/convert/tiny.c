@@ -35,7 +35,7 @@ struct tiny_tensor *tiny_add(struct tiny *tiny, const char *name, int n_dims, ui
     must(tiny->n < TINY_MAX_TENSORS, "too many tensors");
     struct tiny_tensor *t = &tiny->tensors[tiny->n++];
 
-    *t = (struct tiny_tensor){.n_dims = n_dims, .dims = {a, b, c}};
+    *t = (struct tiny_tensor){.n_dims = n_dims, .dims = {a, b, c}, .dtype = DTYPE_BF16};
     snprintf(t->name, sizeof(t->name), "%s", name);
     const size_t n = (size_t)tiny_elements(t);
     float *x = malloc(n * sizeof(*x));
@@ -249,7 +249,7 @@ void tiny_write(const struct tiny *tiny)
         const struct tiny_tensor *t = &tiny->tensors[i];
 
         items[i] = (struct safetensors_item){
-            .name = t->name, .dtype = DTYPE_BF16, .n_dims = t->n_dims, .data = t->bf16};
+            .name = t->name, .dtype = t->dtype, .n_dims = t->n_dims, .data = t->bf16};
         memcpy(items[i].dims, t->dims, sizeof(t->dims));
     }
     fixture_join(path, tiny->folder, "model.safetensors");

@@ -13,6 +13,7 @@
 #define TESTS_CONVERT_TINY_H
 
 #include "base/base.h"
+#include "formats/formats.h"
 #include "tests/fixture.h"
 
 enum tiny_kind {
@@ -27,7 +28,9 @@ struct tiny_tensor {
     char name[TINY_NAME];
     int n_dims;
     uint64_t dims[3];
-    uint16_t *bf16; /* owned */
+    enum dtype
+        dtype;      /* BF16, unless a test has put other numbers in the place of these */
+    uint16_t *bf16; /* owned; malloc'd */
 };
 
 struct tiny {
