@@ -2,6 +2,7 @@
  * encode_avx2.c - the hot loops for AVX2, FMA and F16C: eight lanes
  */
 #include <immintrin.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #define WIDTH 8
@@ -39,6 +40,33 @@ static inline vec fma_of(vec a, vec b, vec c)
     return _mm256_fmadd_ps(a, b, c);
 }
 
+static inline vec whole(vec v)
+{
+    return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+static inline vec root(vec v)
+{
+    return _mm256_sqrt_ps(v);
+}
+
+static inline bool none(ivec mask)
+{
+    return _mm256_movemask_ps((__m256)mask) == 0;
+}
+
+static inline vec interleave_low(vec a, vec b)
+{
+    return _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b),
+                                  0x20);
+}
+
+static inline vec interleave_high(vec a, vec b)
+{
+    return _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b),
+                                  0x31);
+}
+
 static inline float highest(vec v)
 {
     __m128 m = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
@@ -69,6 +97,7 @@ static inline void narrow(ivec v, uint8_t *out)
 
 #include "quantize/encode_lanes.h"
 #include "quantize/encode_lanes_search.h"
+#include "quantize/encode_lanes_tile.h"
 
 const struct encoders encode_avx2 = {
     .name = "avx2",
@@ -77,10 +106,14 @@ const struct encoders encode_avx2 = {
     .extremum = extremum,
     .range = range,
     .symmetric8 = symmetric8,
+    .gather = gather,
+    .take = take,
+    .weigh = weigh,
+    .peaks = peaks,
     .symmetric = symmetric,
     .asymmetric = asymmetric,
     .requantize = requantize,
     .scales = scales,
-    .losses = losses,
+    .judge = judge,
     .fit = fit,
 };

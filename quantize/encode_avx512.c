@@ -2,6 +2,7 @@
  * encode_avx512.c - the hot loops for AVX-512 (F, BW, VL, DQ): sixteen lanes
  */
 #include <immintrin.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -38,6 +39,33 @@ static inline vec vmax(vec a, vec b)
 static inline vec fma_of(vec a, vec b, vec c)
 {
     return _mm512_fmadd_ps(a, b, c);
+}
+
+static inline vec whole(vec v)
+{
+    return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+static inline vec root(vec v)
+{
+    return _mm512_sqrt_ps(v);
+}
+
+static inline bool none(ivec mask)
+{
+    return _mm512_movepi32_mask((__m512i)mask) == 0;
+}
+
+static inline vec interleave_low(vec a, vec b)
+{
+    const ivec at = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
+    return _mm512_permutex2var_ps(a, (__m512i)at, b);
+}
+
+static inline vec interleave_high(vec a, vec b)
+{
+    const ivec at = {8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    return _mm512_permutex2var_ps(a, (__m512i)at, b);
 }
 
 static inline __m256 lower(vec v)
@@ -86,6 +114,7 @@ static inline void narrow(ivec v, uint8_t *out)
 
 #include "quantize/encode_lanes.h"
 #include "quantize/encode_lanes_search.h"
+#include "quantize/encode_lanes_tile.h"
 
 const struct encoders encode_avx512 = {
     .name = "avx512",
@@ -94,10 +123,14 @@ const struct encoders encode_avx512 = {
     .extremum = extremum,
     .range = range,
     .symmetric8 = symmetric8,
+    .gather = gather,
+    .take = take,
+    .weigh = weigh,
+    .peaks = peaks,
     .symmetric = symmetric,
     .asymmetric = asymmetric,
     .requantize = requantize,
     .scales = scales,
-    .losses = losses,
+    .judge = judge,
     .fit = fit,
 };

@@ -1,8 +1,8 @@
 /*
  * encode_lanes.h - encode_scalar.c again, WIDTH lanes at a time
  *
- * This file holds arrays and blocks, encode_lanes_search.h the tiles. Both are included by
- * encode_<isa>.c, once each, after it has defined
+ * This file holds arrays and blocks, encode_lanes_tile.h the tiles, encode_lanes_search.h their
+ * searches. All are included by encode_<isa>.c, once each, after it has defined
  *
  *     WIDTH             lanes of a vector: 4, 8 or 16
  *     vec, ivec         WIDTH floats, WIDTH int32_t, as GNU vector types
@@ -12,6 +12,9 @@
  *     highest(v)        the largest lane; no NaN
  *     halves(v, out)    WIDTH halves, nearest even
  *     half_of(v)        rounded to halves, as floats
+ *     whole(v), root(v) the nearest integer, ties to even; the square root
+ *     none(m)           no lane of a mask is set
+ *     interleave_low(a, b), interleave_high(a, b)   a0 b0 a1 b1 ... of the lower and upper halves
  *     narrow(v, out)    the low bytes of WIDTH integers
  *
  * Arithmetic is written with the operators of GNU C, so that the order of operations can be

@@ -1,12 +1,12 @@
 /*
  * encode_lanes_search.h - the searches of encode_scalar.c, WIDTH lanes at a time
  *
- * Included by encode_<isa>.c after encode_lanes.h, whose operations it is written in.
+ * Included by encode_<isa>.c after encode_lanes_tile.h.
  */
 #ifndef QUANTIZE_ENCODE_LANES_SEARCH_H
 #define QUANTIZE_ENCODE_LANES_SEARCH_H
 
-#include "quantize/encode_lanes.h"
+#include "quantize/encode_lanes_tile.h"
 
 /* ---- tiles: a lane is a block ---- */
 
@@ -267,118 +267,6 @@ static void asymmetric(struct tile *tile, const struct ladder *ladder)
 {
     for (int b = 0; b < TILE_LANES; b += WIDTH * PAIR)
         asymmetric_pair(tile, b, ladder);
-}
-
-static void requantize(struct tile *tile, const struct codes *codes)
-{
-    for (int b = 0; b < TILE_LANES; b += WIDTH) {
-        vec scale = load(&tile->scale[b]), offset = load(&tile->offset[b]);
-        ivec keep = scale == 0.0f;
-
-        for (int i = 0; i < codes->n; i++) {
-            vec v = (load(&tile->x[i][b]) + offset) / scale;
-            vec q = nearest_lanes(v, codes->lo, codes->hi);
-            ivec code = __builtin_convertvector(q, ivec), old;
-
-            memcpy(&old, &tile->q[i][b], sizeof(old));
-            code = (keep & old) | (~keep & code);
-            memcpy(&tile->q[i][b], &code, sizeof(code));
-        }
-    }
-}
-
-/* ---- judging a scale and an offset ---- */
-
-static inline vec inverse_lanes(vec x)
-{
-    return pick(x != 0.0f, 1.0f / x, all(0.0f));
-}
-
-static inline vec code_of(vec v, vec inv, vec lo, vec hi)
-{
-    vec q = vmin(vmax(v * inv, lo), hi);
-
-    return (q + 12582912.0f) - 12582912.0f;
-}
-
-static void scales(const float value[TILE_LANES], const float *ratios, int n,
-                   struct candidate *out)
-{
-    for (int k = 0; k < n; k++) {
-        for (int b = 0; b < TILE_LANES; b += WIDTH) {
-            store(&out[k].scale[b], half_of(load(value + b) * ratios[k]));
-            store(&out[k].offset[b], (vec){0});
-        }
-    }
-}
-
-/* `count` candidates, 1 or 4, side by side: a sum waits for its last addition, and four sums
- * wait together. */
-static inline __attribute__((always_inline)) void
-lane_losses(const struct tile *tile, const struct codes *codes, int b,
-            const struct candidate *candidates, const int count,
-            float (*loss)[TILE_LANES])
-{
-    const vec lo = all((float)codes->lo), hi = all((float)codes->hi);
-    vec scale[4], offset[4], inv[4], sum[4];
-
-    for (int k = 0; k < count; k++) {
-        scale[k] = load(&candidates[k].scale[b]);
-        offset[k] = load(&candidates[k].offset[b]);
-        inv[k] = inverse_lanes(scale[k]);
-        sum[k] = (vec){0};
-    }
-    for (int i = 0; i < codes->n; i++) {
-        vec x = load(&tile->x[i][b]), w = load(&tile->w[i][b]);
-
-        for (int k = 0; k < count; k++) {
-            vec v = x + offset[k];
-            vec e = fma_of(-scale[k], code_of(v, inv[k], lo, hi), v);
-
-            sum[k] = fma_of(w * e, e, sum[k]);
-        }
-    }
-    for (int k = 0; k < count; k++)
-        store(&loss[k][b], sum[k]);
-}
-
-static void losses(const struct tile *tile, const struct codes *codes,
-                   const struct candidate *candidates, int n_candidates,
-                   float (*loss)[TILE_LANES])
-{
-    for (int b = 0; b < TILE_LANES; b += WIDTH) {
-        int k = 0;
-
-        for (; k + 4 <= n_candidates; k += 4)
-            lane_losses(tile, codes, b, candidates + k, 4, loss + k);
-        for (; k < n_candidates; k++)
-            lane_losses(tile, codes, b, candidates + k, 1, loss + k);
-    }
-}
-
-static void fit(const struct tile *tile, const struct codes *codes,
-                const struct candidate *candidate, struct moments *out)
-{
-    const vec lo = all((float)codes->lo), hi = all((float)codes->hi);
-
-    for (int b = 0; b < TILE_LANES; b += WIDTH) {
-        vec inv = inverse_lanes(load(&candidate->scale[b]));
-        vec offset = load(&candidate->offset[b]);
-        vec wc = {0}, wcc = {0}, wxc = {0};
-
-        for (int i = 0; i < codes->n; i++) {
-            vec x = load(&tile->x[i][b]);
-            vec c = code_of(x + offset, inv, lo, hi);
-            vec w = load(&tile->w[i][b]) * c;
-
-            wc += w;
-            wcc = fma_of(w, c, wcc);
-            wxc = fma_of(w, x, wxc);
-        }
-        store(out->wc + b, wc);
-        store(out->wcc + b, wcc);
-        store(out->wxc + b, wxc);
-    }
 }
 
 #endif

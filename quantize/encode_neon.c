@@ -2,6 +2,7 @@
  * encode_neon.c - the hot loops for AArch64 Advanced SIMD: four lanes
  */
 #include <arm_neon.h>
+#include <stdbool.h>
 
 #define WIDTH 4
 
@@ -39,6 +40,31 @@ static inline vec fma_of(vec a, vec b, vec c)
     return vfmaq_f32(c, a, b);
 }
 
+static inline vec whole(vec v)
+{
+    return vrndnq_f32(v);
+}
+
+static inline vec root(vec v)
+{
+    return vsqrtq_f32(v);
+}
+
+static inline bool none(ivec mask)
+{
+    return vmaxvq_u32(vreinterpretq_u32_s32(mask)) == 0;
+}
+
+static inline vec interleave_low(vec a, vec b)
+{
+    return vzip1q_f32(a, b);
+}
+
+static inline vec interleave_high(vec a, vec b)
+{
+    return vzip2q_f32(a, b);
+}
+
 static inline float highest(vec v)
 {
     return vmaxvq_f32(v);
@@ -64,6 +90,7 @@ static inline void narrow(ivec v, uint8_t *out)
 
 #include "quantize/encode_lanes.h"
 #include "quantize/encode_lanes_search.h"
+#include "quantize/encode_lanes_tile.h"
 
 const struct encoders encode_neon = {
     .name = "neon",
@@ -72,10 +99,14 @@ const struct encoders encode_neon = {
     .extremum = extremum,
     .range = range,
     .symmetric8 = symmetric8,
+    .gather = gather,
+    .take = take,
+    .weigh = weigh,
+    .peaks = peaks,
     .symmetric = symmetric,
     .asymmetric = asymmetric,
     .requantize = requantize,
     .scales = scales,
-    .losses = losses,
+    .judge = judge,
     .fit = fit,
 };

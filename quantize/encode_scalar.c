@@ -109,6 +109,22 @@ static void symmetric8(const float *x, struct coded *out, size_t n)
     }
 }
 
+/* ---- in and out of a tile ---- */
+
+static void gather(const float *const lanes[TILE_LANES], int n, float (*rows)[TILE_LANES])
+{
+    for (int b = 0; b < TILE_LANES; b++)
+        for (int i = 0; i < n; i++)
+            rows[i][b] = lanes[b][i];
+}
+
+static void take(const struct tile *tile, int n, int bias, uint8_t *out, size_t stride)
+{
+    for (int b = 0; b < TILE_LANES; b++)
+        for (int i = 0; i < n; i++)
+            out[stride * (size_t)b + (size_t)i] = (uint8_t)(tile->q[i][b] + bias);
+}
+
 /* ---- one lane of a tile ---- */
 
 struct lane {
@@ -124,6 +140,44 @@ static struct lane lane_of(const struct tile *tile, int b, int n)
         lane.w[i] = tile->w[i][b];
     }
     return lane;
+}
+
+static void weigh(struct tile *tile)
+{
+    for (int b = 0; b < TILE_LANES; b++) {
+        float r[32], top = 0.0f, mean = 0.0f;
+
+        for (int i = 0; i < 32; i++)
+            top = fabsf(tile->x[i][b]) > top ? fabsf(tile->x[i][b]) : top;
+        for (int i = 0; i < 32 && top > 0.0f; i++) {
+            r[i] = fabsf(tile->x[i][b]) / top; /* by the largest: no square overflows */
+            r[i] *= r[i];
+            mean += r[i];
+        }
+        mean /= 32.0f;
+        for (int i = 0; i < 32; i++)
+            tile->w[i][b] = top > 0.0f ? sqrtf(1.0f + r[i] / mean) : 1.0f;
+    }
+}
+
+static void peaks(const struct tile *tile, int n, struct peaks *out)
+{
+    for (int b = 0; b < TILE_LANES; b++) {
+        float top = 0.0f, high = 0.0f;
+
+        out->x[b] = out->w[b] = 0.0f;
+        for (int i = 0; i < n; i++) {
+            float x = tile->x[i][b];
+
+            high = x > high ? x : high;
+            if (fabsf(x) > top) {
+                top = fabsf(x);
+                out->x[b] = x;
+                out->w[b] = tile->w[i][b];
+            }
+        }
+        out->positive[b] = high == top ? high : out->x[b];
+    }
 }
 
 /* sums[0] = sum of (w x) l, sums[1] = sum of (w l) l, l the codes of an inverse scale. */
@@ -340,13 +394,26 @@ static float lane_loss(const struct tile *tile, const struct codes *codes,
     return sum;
 }
 
-static void losses(const struct tile *tile, const struct codes *codes,
-                   const struct candidate *candidates, int n_candidates,
-                   float (*loss)[TILE_LANES])
+/* No loss is smaller than the peak's own part of it: every further part is added to it, none is
+ * negative, and rounding keeps the order. The definition judges every candidate nevertheless. */
+static void judge(const struct tile *tile, const struct codes *codes,
+                  const struct peaks *peaks, const struct candidate *candidates,
+                  int n_candidates, struct best *best)
 {
-    for (int k = 0; k < n_candidates; k++)
-        for (int b = 0; b < TILE_LANES; b++)
-            loss[k][b] = lane_loss(tile, codes, &candidates[k], b);
+    (void)peaks;
+    for (int b = 0; b < TILE_LANES; b++) {
+        best->which[b] = -1;
+        for (int k = 0; k < n_candidates; k++) {
+            float loss = lane_loss(tile, codes, &candidates[k], b);
+
+            if (!(loss < best->loss[b]))
+                continue;
+            best->loss[b] = loss;
+            best->which[b] = k;
+            best->at.scale[b] = candidates[k].scale[b];
+            best->at.offset[b] = candidates[k].offset[b];
+        }
+    }
 }
 
 static void fit(const struct tile *tile, const struct codes *codes,
@@ -378,10 +445,14 @@ const struct encoders encode_scalar = {
     .extremum = extremum,
     .range = range,
     .symmetric8 = symmetric8,
+    .gather = gather,
+    .take = take,
+    .weigh = weigh,
+    .peaks = peaks,
     .symmetric = symmetric,
     .asymmetric = asymmetric,
     .requantize = requantize,
     .scales = scales,
-    .losses = losses,
+    .judge = judge,
     .fit = fit,
 };

@@ -26,7 +26,8 @@ struct ladder {
     int n_steps; /* i = 0 ... n_steps */
 };
 
-/* What is being coded: n weights a lane into codes lo ... hi. */
+/* What is being coded: n weights a lane into codes lo ... hi. Codes of both signs (lo < 0) have no
+ * offset: every candidate's is 0. */
 struct codes {
     int n, lo, hi;
 };
@@ -34,6 +35,19 @@ struct codes {
 /* A scale and an offset to be judged, by lane. */
 struct candidate {
     _Alignas(64) float scale[TILE_LANES], offset[TILE_LANES];
+};
+
+/* The best candidate so far by lane, its loss, and which of the last list it is; -1: none of them. */
+struct best {
+    struct candidate at;
+    _Alignas(64) float loss[TILE_LANES];
+    _Alignas(64) int32_t which[TILE_LANES];
+};
+
+/* By lane: the value of largest magnitude, the first of equals, and its weight; the same value, the
+ * positive one of equals. Zeros for a lane of zeros. */
+struct peaks {
+    _Alignas(64) float x[TILE_LANES], w[TILE_LANES], positive[TILE_LANES];
 };
 
 /* What a least-squares fit of scale and offset needs, by lane. */
@@ -56,6 +70,15 @@ struct encoders {
     /* n blocks of 32: codes -127 ... 127, halves away from zero (Q8_0). */
     void (*symmetric8)(const float *x, struct coded *out, size_t n);
 
+    /* rows[i][b] = lanes[b][i] for n (16 or 32) weights of sixteen blocks. */
+    void (*gather)(const float *const lanes[TILE_LANES], int n,
+                   float (*rows)[TILE_LANES]);
+    /* out[stride * b + i] = the low byte of q[i][b] + bias, i < n; n is a multiple of 4. */
+    void (*take)(const struct tile *tile, int n, int bias, uint8_t *out, size_t stride);
+    /* w = sqrt(1 + x^2 / mean x^2) over 32 weights a lane; ones for a lane of zeros. */
+    void (*weigh)(struct tile *tile);
+    void (*peaks)(const struct tile *tile, int n, struct peaks *out);
+
     /* Weighted search over 19 scales around the extremum over -half; n weights a lane.
      * Sets q (0 ... 2 half - 1, for q - half) and scale; a lane of zeros gets q = 0, scale 0. */
     void (*symmetric)(struct tile *tile, int n, int half);
@@ -67,11 +90,13 @@ struct encoders {
     /* Candidate k: scale value[b] * ratios[k] rounded to a half, offset 0. */
     void (*scales)(const float value[TILE_LANES], const float *ratios, int n,
                    struct candidate *out);
-    /* loss[k][b]: the sum of w * (x + offset - scale * c)^2 down lane b for candidate k, c the
-     * nearest code within lo ... hi. */
-    void (*losses)(const struct tile *tile, const struct codes *codes,
-                   const struct candidate *candidates, int n_candidates,
-                   float (*loss)[TILE_LANES]);
+    /* Judge candidates in their order: the loss is the sum of w * (x + offset - scale * c)^2 down
+     * a lane, c the nearest code within lo ... hi; a smaller loss than the best's replaces it.
+     * With `peaks`, candidates that cost every lane too much by its largest weight alone are left
+     * out, which changes nothing. */
+    void (*judge)(const struct tile *tile, const struct codes *codes,
+                  const struct peaks *peaks, const struct candidate *candidates,
+                  int n_candidates, struct best *best);
     /* The moments of the codes of one candidate. */
     void (*fit)(const struct tile *tile, const struct codes *codes,
                 const struct candidate *candidate, struct moments *out);

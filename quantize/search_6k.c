@@ -74,8 +74,8 @@ static void fit_super(struct search *s, struct coded_6k *super)
     s->encode->scales(top, ratios, 2 * N, list);
     search_try(s, list, 2 * N);
     search_refit(s);
-    s->encode->fit(&s->tile, &s->codes, &s->best, &moments);
-    spread(s->best.scale, moments.wcc, super);
+    s->encode->fit(&s->tile, &s->codes, &s->best.at, &moments);
+    spread(s->best.at.scale, moments.wcc, super);
 }
 
 static float total(const struct search *s)
@@ -83,7 +83,7 @@ static float total(const struct search *s)
     float sum = 0.0f;
 
     for (int g = 0; g < 16; g++)
-        sum += s->loss[g];
+        sum += s->best.loss[g];
     return sum;
 }
 
@@ -97,9 +97,9 @@ static float search_near(struct search *s, struct coded_6k *super)
     search_begin(s);
     search_try(s, list, 2 * REACH + 1);
     for (int g = 0; g < 16; g++)
-        if (s->which[g] >= 0)
+        if (s->best.which[g] >= 0)
             super->sc[g] =
-                (int8_t)clamp_code((float)(super->sc[g] + s->which[g] - REACH));
+                (int8_t)clamp_code((float)(super->sc[g] + s->best.which[g] - REACH));
     return total(s);
 }
 
@@ -167,11 +167,14 @@ void search_6k(const struct rows_in *in, void *out)
     for (size_t b = 0; b < n_supers; b++, at += sizeof(struct q6_k)) {
         const float *importance =
             in->importance ? in->importance + 256 * b % in->n_cols : NULL;
+        const float *x[TILE_LANES], *weights[TILE_LANES];
         struct q6_k block;
 
-        for (int g = 0; g < 16; g++)
-            search_put(&s, g, in->x + 256 * b + 16 * g,
-                       importance ? importance + 16 * g : NULL);
+        for (int g = 0; g < 16; g++) {
+            x[g] = in->x + 256 * b + 16 * g;
+            weights[g] = importance ? importance + 16 * g : NULL;
+        }
+        search_fill(&s, x, importance ? weights : NULL);
         memcpy(&block, at, sizeof(block));
         improve(&s, &block);
         memcpy(at, &block, sizeof(block));

@@ -56,7 +56,6 @@ static void fit_supers(struct search *s, struct coded_k supers[2])
 {
     const struct ladder ladder = {
         .top = s->codes.hi, .first = -2.0f, .step = 0.2f, .n_steps = 30};
-    float w[TILE_LANES], wx[TILE_LANES];
     struct candidate found;
     struct moments m;
 
@@ -64,10 +63,9 @@ static void fit_supers(struct search *s, struct coded_k supers[2])
     memcpy(found.scale, s->tile.scale, sizeof(found.scale));
     memcpy(found.offset, s->tile.offset, sizeof(found.offset));
     s->encode->fit(&s->tile, &s->codes, &found, &m);
-    search_sums(s, w, wx);
     for (int p = 0; p < 2; p++) {
         supers[p].d = spread(found.scale + 8 * p, m.wcc + 8 * p, supers[p].sc);
-        supers[p].dmin = spread(found.offset + 8 * p, w + 8 * p, supers[p].mn);
+        supers[p].dmin = spread(found.offset + 8 * p, s->w + 8 * p, supers[p].mn);
     }
 }
 
@@ -104,7 +102,7 @@ static void search_near(struct search *s, struct coded_k supers[2], int reach)
     search_try(s, list, n);
     for (int b = 0; b < TILE_LANES; b++) {
         struct coded_k *super = &supers[b / 8];
-        int k = s->which[b];
+        int k = s->best.which[b];
 
         if (k < 0)
             continue;
@@ -119,18 +117,16 @@ static void refit_super(const struct search *s, const struct moments *m, int p,
                         struct coded_k *super)
 {
     float ss = 0.0f, so = 0.0f, oo = 0.0f, xs = 0.0f, xo = 0.0f;
-    float w[TILE_LANES], wx[TILE_LANES];
 
-    search_sums(s, w, wx);
     for (int g = 0; g < 8; g++) {
         const int b = 8 * p + g;
         const float sc = super->sc[g], mn = super->mn[g];
 
         ss += sc * sc * m->wcc[b];
         so += sc * mn * m->wc[b];
-        oo += mn * mn * w[b];
+        oo += mn * mn * s->w[b];
         xs += sc * m->wxc[b];
-        xo += mn * wx[b];
+        xo += mn * s->wx[b];
     }
     float det = ss * oo - so * so;
     if (det > 1e-6f * ss * oo) {
@@ -148,7 +144,7 @@ static void total(const struct search *s, float loss[2])
     for (int p = 0; p < 2; p++) {
         loss[p] = 0.0f;
         for (int g = 0; g < 8; g++)
-            loss[p] += s->loss[8 * p + g];
+            loss[p] += s->best.loss[8 * p + g];
     }
 }
 
@@ -204,6 +200,7 @@ static void improve(const struct rows_in *in, struct search *s, uint8_t *blocks,
     struct candidate candidate;
     float limit[2], loss[2];
 
+    search_sums(s);
     judge_plain(in, s, blocks, n, limit);
     fit_supers(s, supers);
     search_near(s, supers, 2);

@@ -35,23 +35,21 @@ static float stored_half(const uint8_t *block, int i)
 
 /* Sixteen blocks, or fewer at the end of a row: absent lanes repeat the last one. */
 struct run {
-    const float *x, *importance;
-    uint8_t *blocks; /* plain rounding's, to be improved on */
+    const struct rows_in *in;
+    const float *x[TILE_LANES], *importance[TILE_LANES];
+    uint8_t *blocks; /* the result; where plain rounding came first, its blocks */
     size_t block_bytes;
     int n;
 };
 
 static void put_run(struct search *s, const struct run *run)
 {
-    for (int lane = 0; lane < TILE_LANES; lane++) {
-        int at = 32 * (lane < run->n ? lane : run->n - 1);
-        search_put(s, lane, run->x + at, run->importance ? run->importance + at : NULL);
-    }
+    search_fill(s, run->x, run->in->importance ? run->importance : NULL);
     search_begin(s);
 }
 
 /* Plain rounding's scale and offset, which its codes may not have been chosen for. */
-static void try_plain(struct search *s, const struct run *run, bool has_minimum)
+static struct candidate plain_candidate(const struct run *run, bool has_minimum)
 {
     struct candidate plain;
 
@@ -62,43 +60,44 @@ static void try_plain(struct search *s, const struct run *run, bool has_minimum)
         plain.scale[lane] = stored_half(block, 0);
         plain.offset[lane] = has_minimum ? -stored_half(block, 1) : 0.0f;
     }
-    search_try(s, &plain, 1);
+    return plain;
 }
 
-/* Pack the best; a block of scale 0 stays as plain rounding left it. */
-static void pack_run(struct search *s, enum block_type type, const struct run *run,
-                     int bias)
+/* What plain rounding makes of one block. */
+static void round_block(const struct run *run, int lane, uint8_t *block)
 {
-    search_code(s, &s->best);
-    for (int lane = 0; lane < run->n; lane++) {
-        struct coded coded = {.scale = s->best.scale[lane],
-                              .offset = s->best.offset[lane]};
+    const struct rows_in one = {.encode = run->in->encode,
+                                .type = run->in->type,
+                                .x = run->x[lane],
+                                .n_rows = 1,
+                                .n_cols = 32};
 
-        if (coded.scale == 0.0f)
-            continue;
-        tile_take(&s->tile, lane, bias, coded.q, 32);
-        pack_small(type, &coded, run->blocks + (size_t)lane * run->block_bytes, 1);
+    round_small_plain(&one, block);
+}
+
+/* Pack the best. A block of scale 0 (all zero, or too small for a half) is left as plain rounding
+ * has it, which is done here unless it came first. */
+static void pack_run(struct search *s, const struct run *run, bool had_plain)
+{
+    const struct candidate *best = &s->best.at;
+    const int bias = run->in->type == TYPE_Q8_0 ? 0 : -s->codes.lo;
+    struct coded coded[TILE_LANES];
+
+    search_code(s, best);
+    s->encode->take(&s->tile, 32, bias, coded[0].q, sizeof(coded[0]));
+    for (int lane = 0; lane < run->n; lane++) {
+        uint8_t *block = run->blocks + (size_t)lane * run->block_bytes;
+
+        coded[lane].scale = best->scale[lane];
+        coded[lane].offset = best->offset[lane];
+        if (best->scale[lane] != 0.0f)
+            pack_small(run->in->type, &coded[lane], block, 1);
+        else if (!had_plain)
+            round_block(run, lane, block);
     }
 }
 
 /* ---- one sign, two signs ---- */
-
-/* The value of largest magnitude down each lane; the positive one of equals. */
-static void extrema(const struct tile *tile, float top[TILE_LANES])
-{
-    float low[TILE_LANES] = {0}, high[TILE_LANES] = {0};
-
-    for (int i = 0; i < 32; i++) {
-        for (int b = 0; b < TILE_LANES; b++) {
-            float x = tile->x[i][b];
-
-            low[b] = x < low[b] ? x : low[b];
-            high[b] = x > high[b] ? x : high[b];
-        }
-    }
-    for (int b = 0; b < TILE_LANES; b++)
-        top[b] = high[b] >= -low[b] ? high[b] : low[b];
-}
 
 /* 1 / m, 1 / (m * growth) ...; returns how many ratios there are. */
 static int add_ratios(float *ratios, int n, float m, float growth, int count)
@@ -109,51 +108,71 @@ static int add_ratios(float *ratios, int n, float m, float growth, int count)
 }
 
 /* Between the scales tried: the best a little smaller and larger. */
-static void try_around(struct search *s)
+static void try_around(struct search *s, const struct peaks *peaks)
 {
     static const float factors[] = {0.96f, 0.98f, 1.02f, 1.04f};
     enum { N = sizeof(factors) / sizeof(factors[0]) };
     struct candidate list[N];
 
-    s->encode->scales(s->best.scale, factors, N, list);
-    search_try(s, list, N);
+    s->encode->scales(s->best.at.scale, factors, N, list);
+    s->encode->judge(&s->tile, &s->codes, peaks, list, N, &s->best);
 }
 
-static void search_signed_run(struct search *s, enum block_type type,
-                              const struct run *run)
+/* Without importance plain rounding's scale is the extremum over its largest code. */
+static struct candidate extremum_over(const struct peaks *peaks, enum block_type type,
+                                      int lo)
 {
+    struct candidate plain = {0};
+
+    for (int b = 0; b < TILE_LANES; b++)
+        plain.scale[b] = half_round(type == TYPE_Q8_0 ? fabsf(peaks->x[b]) / (float)-lo
+                                                      : peaks->x[b] / (float)lo);
+    return plain;
+}
+
+static bool needs_plain(const struct rows_in *in)
+{
+    return in->importance && in->type != TYPE_Q8_0;
+}
+
+static void search_signed_run(struct search *s, const struct run *run)
+{
+    const enum block_type type = run->in->type;
     const struct trials *trials = trials_of(type);
-    const int count = run->importance ? trials->n_important : trials->n;
-    float top[TILE_LANES], ratios[SEARCH_MAX];
+    const int count = run->in->importance ? trials->n_important : trials->n;
+    const bool had_plain = needs_plain(run->in);
+    float ratios[SEARCH_MAX];
     struct candidate list[SEARCH_MAX];
+    struct peaks peaks;
     int n;
 
     put_run(s, run);
-    try_plain(s, run, false);
-    extrema(&s->tile, top);
+    s->encode->peaks(&s->tile, 32, &peaks);
+    list[0] =
+        had_plain ? plain_candidate(run, false) : extremum_over(&peaks, type, trials->lo);
     if (type == TYPE_Q8_0) /* its codes are symmetric: one sign is enough */
         for (int b = 0; b < TILE_LANES; b++)
-            top[b] = fabsf(top[b]);
+            peaks.positive[b] = fabsf(peaks.positive[b]);
     n = add_ratios(ratios, 0, -trials->against, trials->growth, count);
     n = add_ratios(ratios, n, trials->along, trials->growth, count);
-    s->encode->scales(top, ratios, n, list);
-    search_try(s, list, n);
-    try_around(s);
+    s->encode->scales(peaks.positive, ratios, n, list + 1);
+    s->encode->judge(&s->tile, &s->codes, &peaks, list, n + 1, &s->best);
+    try_around(s, &peaks);
     search_refit(s);
-    pack_run(s, type, run, type == TYPE_Q8_0 ? 0 : -trials->lo);
+    pack_run(s, run, had_plain);
 }
 
 /* ---- scale and minimum ---- */
 
-static void search_affine_run(struct search *s, enum block_type type,
-                              const struct run *run)
+static void search_affine_run(struct search *s, const struct run *run)
 {
     const struct ladder ladder = {
         .top = s->codes.hi, .first = -2.0f, .step = 0.2f, .n_steps = 30};
-    struct candidate found;
+    struct candidate plain = plain_candidate(run, true), found;
 
     put_run(s, run);
-    try_plain(s, run, true);
+    search_sums(s);
+    search_try(s, &plain, 1);
     search_refit_affine(s);
     s->encode->asymmetric(&s->tile, &ladder);
     for (int b = 0; b < TILE_LANES; b++) {
@@ -163,32 +182,40 @@ static void search_affine_run(struct search *s, enum block_type type,
     search_try(s, &found, 1);
     search_refit_affine(s);
     search_refit_affine(s);
-    pack_run(s, type, run, 0);
+    pack_run(s, run, true);
 }
 
 /* ---- rows ---- */
 
-/* Round plainly, then improve sixteen blocks at a time. */
-static void search_rows(const struct rows_in *in, struct search *s, uint8_t *out,
-                        void (*improve)(struct search *, enum block_type,
-                                        const struct run *))
+/* Point at `n` blocks of a row from column `column` on. */
+static struct run run_at(const struct rows_in *in, size_t row, size_t column,
+                         uint8_t *blocks)
 {
-    const struct codec *codec = codec_find(in->type);
-    const size_t block_bytes = block_type_info(in->type)->bytes;
-    const size_t row_blocks = in->n_cols / 32;
+    const size_t left = (in->n_cols - column) / 32;
+    struct run run = {.in = in,
+                      .blocks = blocks,
+                      .block_bytes = block_type_info(in->type)->bytes,
+                      .n = left < TILE_LANES ? (int)left : TILE_LANES};
 
-    (in->importance ? codec->weighted : codec->plain)(in, out);
+    for (int lane = 0; lane < TILE_LANES; lane++) {
+        const size_t at = column + 32 * (size_t)(lane < run.n ? lane : run.n - 1);
+
+        run.x[lane] = in->x + row * in->n_cols + at;
+        run.importance[lane] = in->importance ? in->importance + at : NULL;
+    }
+    return run;
+}
+
+/* Sixteen blocks at a time, of one row. */
+static void search_rows(const struct rows_in *in, struct search *s, uint8_t *out,
+                        void (*search)(struct search *, const struct run *))
+{
     for (size_t r = 0; r < in->n_rows; r++) {
-        for (size_t b = 0; b < row_blocks; b += TILE_LANES) {
-            size_t left = row_blocks - b;
-            const struct run run = {
-                .x = in->x + r * in->n_cols + 32 * b,
-                .importance = in->importance ? in->importance + 32 * b : NULL,
-                .blocks = out + (r * row_blocks + b) * block_bytes,
-                .block_bytes = block_bytes,
-                .n = left < TILE_LANES ? (int)left : TILE_LANES,
-            };
-            improve(s, in->type, &run);
+        for (size_t column = 0; column < in->n_cols; column += 32 * TILE_LANES) {
+            const struct run run = run_at(in, r, column, out);
+
+            search(s, &run);
+            out += (size_t)run.n * run.block_bytes;
         }
     }
 }
@@ -199,6 +226,8 @@ void search_signed(const struct rows_in *in, void *out)
     const struct codes codes = {.n = 32, .lo = trials->lo, .hi = trials->hi};
     struct search s = search_new(in, codes);
 
+    if (needs_plain(in))
+        round_small_weighted(in, out);
     search_rows(in, &s, out, search_signed_run);
 }
 
@@ -207,5 +236,6 @@ void search_affine(const struct rows_in *in, void *out)
     const struct codes codes = {.n = 32, .lo = 0, .hi = in->type == TYPE_Q4_1 ? 15 : 31};
     struct search s = search_new(in, codes);
 
+    (in->importance ? round_small_weighted : round_small_plain)(in, out);
     search_rows(in, &s, out, search_affine_run);
 }

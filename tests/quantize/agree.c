@@ -65,6 +65,54 @@ static struct tile tile_at(int t)
     return tile;
 }
 
+static bool same_tiles(const struct tile *a, const struct tile *b)
+{
+    return memcmp(a, b, sizeof(*a)) == 0;
+}
+
+/* Into a tile and out of it; two lanes share a block, as at the end of a row. */
+static bool same_ways(const struct encoders *fast, int n)
+{
+    for (int t = 0; t < TILES; t++) {
+        static uint8_t want[40 * TILE_LANES], got[40 * TILE_LANES];
+        struct tile a = {0}, b;
+        const float *lanes[TILE_LANES];
+
+        for (int lane = 0; lane < TILE_LANES; lane++)
+            lanes[lane] =
+                weights + 32 * ((16 * t + (lane < 14 ? lane : 14)) % BLOCKS) + 1;
+        b = a;
+        encode_scalar.gather(lanes, n, a.x);
+        fast->gather(lanes, n, b.x);
+        if (!same_tiles(&a, &b))
+            return false;
+        for (int i = 0; i < n; i++)
+            for (int lane = 0; lane < TILE_LANES; lane++)
+                a.q[i][lane] = (7 * i + 11 * lane + t) % 255 - 127;
+        encode_scalar.take(&a, n, 5, want, 40);
+        fast->take(&a, n, 5, got, 40);
+        if (memcmp(want, got, sizeof(want)) != 0)
+            return false;
+    }
+    return true;
+}
+
+static bool same_knowledge(const struct encoders *fast)
+{
+    for (int t = 0; t < TILES; t++) {
+        struct tile a = tile_at(t), b = a;
+        struct peaks peaks[2];
+
+        encode_scalar.peaks(&a, t % 2 ? 16 : 32, &peaks[0]);
+        fast->peaks(&a, t % 2 ? 16 : 32, &peaks[1]);
+        encode_scalar.weigh(&a);
+        fast->weigh(&b);
+        if (!same_tiles(&a, &b) || memcmp(&peaks[0], &peaks[1], sizeof(peaks[0])) != 0)
+            return false;
+    }
+    return true;
+}
+
 static bool same_symmetric(const struct encoders *fast, int n, int half)
 {
     for (int t = 0; t < TILES; t++) {
@@ -94,36 +142,67 @@ static bool same_asymmetric(const struct encoders *fast, int top)
     return true;
 }
 
-/* What follows a search: codes anew, their losses and their moments. Seven candidates, so
- * that both a full group and a rest are judged. */
+enum { LIST = 11 };
+
+/* Candidates from far too large to zero and a little beyond the extremum, so that some are hopeless
+ * from the first and some tie. */
+static void list_candidates(const struct tile *tile, const struct codes *codes,
+                            struct candidate list[LIST])
+{
+    memset(list, 0, LIST * sizeof(*list));
+    for (int k = 0; k < LIST; k++) {
+        for (int b = 0; b < TILE_LANES; b++) {
+            list[k].scale[b] = tile->scale[b] * (float)(k % 9) / 4.0f;
+            if (codes->lo == 0 && k % 2 == 0)
+                list[k].offset[b] = tile->offset[b];
+        }
+    }
+}
+
+/* Lists of every length up to LIST, each judged after what the last one left. */
+static bool same_best(const struct encoders *fast, const struct tile *tile,
+                      const struct codes *codes, const struct candidate list[LIST],
+                      const struct peaks *peaks)
+{
+    struct best a = {0}, b;
+
+    for (int i = 0; i < TILE_LANES; i++)
+        a.loss[i] = INFINITY;
+    b = a;
+    for (int n = 1; n <= LIST; n++) {
+        encode_scalar.judge(tile, codes, NULL, list + LIST - n, n, &a);
+        fast->judge(tile, codes, peaks, list + LIST - n, n, &b);
+        if (memcmp(&a, &b, sizeof(a)) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* What follows a search: candidates judged, the best one's moments, codes anew. */
 static bool same_judgement(const struct encoders *fast, struct codes codes)
 {
     const struct ladder ladder = {.top = 15, .first = -1.0f, .step = 0.1f, .n_steps = 3};
 
     for (int t = 0; t < TILES; t++) {
         struct tile a = tile_at(t);
-        struct candidate list[7] = {0};
-        float loss[2][7][TILE_LANES];
+        struct candidate list[LIST];
+        struct peaks peaks;
         struct moments fit[2];
 
         encode_scalar.asymmetric(&a, &ladder);
-        for (int k = 0; k < 7; k++) {
-            for (int b = 0; b < TILE_LANES; b++) {
-                list[k].scale[b] = a.scale[b] * (float)k / 4.0f;
-                list[k].offset[b] = k % 2 ? 0.0f : a.offset[b];
-            }
-        }
-        encode_scalar.losses(&a, &codes, list, 7, loss[0]);
-        fast->losses(&a, &codes, list, 7, loss[1]);
+        encode_scalar.peaks(&a, codes.n, &peaks);
+        list_candidates(&a, &codes, list);
         encode_scalar.fit(&a, &codes, &list[4], &fit[0]);
         fast->fit(&a, &codes, &list[4], &fit[1]);
+        if (!same_best(fast, &a, &codes, list, NULL) ||
+            !same_best(fast, &a, &codes, list, &peaks) ||
+            memcmp(&fit[0], &fit[1], sizeof(fit[0])) != 0)
+            return false;
 
         struct tile b = a;
         encode_scalar.requantize(&a, &codes);
         fast->requantize(&b, &codes);
-        if (memcmp(loss[0], loss[1], sizeof(loss[0])) != 0 ||
-            memcmp(&fit[0], &fit[1], sizeof(fit[0])) != 0 ||
-            memcmp(&a, &b, sizeof(a)) != 0)
+        if (!same_tiles(&a, &b))
             return false;
     }
     return true;
@@ -170,6 +249,10 @@ const char *tables_disagree(const struct encoders *fast)
         return "range";
     if (!same_bytes(fast))
         return "symmetric8";
+    if (!same_ways(fast, 32) || !same_ways(fast, 16))
+        return "gather or take";
+    if (!same_knowledge(fast))
+        return "weigh or peaks";
     if (!same_symmetric(fast, 32, 8) || !same_symmetric(fast, 16, 32))
         return "symmetric";
     if (!same_asymmetric(fast, 15) || !same_asymmetric(fast, 31))
@@ -178,6 +261,6 @@ const char *tables_disagree(const struct encoders *fast)
         return "scales";
     if (!same_judgement(fast, (struct codes){.n = 32, .lo = 0, .hi = 15}) ||
         !same_judgement(fast, (struct codes){.n = 16, .lo = -32, .hi = 31}))
-        return "requantize, losses or fit";
+        return "requantize, judge or fit";
     return NULL;
 }
