@@ -6,6 +6,7 @@
  * in the same run. Attention is not counted as work, though its time is.
  */
 #include "cli/args.h"
+#include "cli/bench_draft.h"
 #include "cli/cli.h"
 #include "cli/ui.h"
 #include "convert/convert.h"
@@ -15,7 +16,7 @@
 #include <stdlib.h>
 
 struct bench_call {
-    const char *path;
+    const char *path, *draft; /* draft: NULL without */
     struct runtime_options runtime;
     int64_t n_prompt, n_decode, n_runs;
     uint64_t seed;
@@ -26,7 +27,7 @@ struct bench {
     struct model *model;
     struct runtime *rt;
     struct sequence *seq;
-    int32_t *ids; /* n_prompt + n_decode of them */
+    int32_t *ids; /* n_prompt + n_decode of them, and DRAFT_PASS */
 };
 
 /* The best run of a phase. */
@@ -40,6 +41,7 @@ struct phase {
 struct report {
     struct limits limits;
     struct phase prefill, decode;
+    struct draft_report draft; /* with --draft */
 };
 
 static enum status bench_open(struct bench *b, const struct bench_call *call,
@@ -47,15 +49,17 @@ static enum status bench_open(struct bench *b, const struct bench_call *call,
 {
     struct source_options source = {0};
     size_t n = (size_t)(call->n_prompt + call->n_decode);
+    size_t n_ctx = n + (call->draft ? bench_draft_room(call->n_decode) : 0);
     enum status st = convert_open_model(call->path, &source, &b->model, err);
     uint64_t state = call->seed;
 
     if (st == OK)
         st = runtime_open(b->model, &call->runtime, &b->rt, err);
     if (st == OK)
-        st = sequence_new(b->rt, (uint32_t)n, &b->seq, err);
+        st = sequence_new(b->rt, (uint32_t)n_ctx, &b->seq, err);
     if (st != OK)
         return st;
+    n += DRAFT_PASS;
     b->ids = calloc(n, sizeof(*b->ids));
     if (!b->ids)
         return fail(err, ERR_NOMEM, "no memory for %zu token ids", n);
@@ -120,6 +124,22 @@ static enum status run_all(const struct bench *b, const struct bench_call *call,
     return st;
 }
 
+/* After the runs: in the context that the last of them left. */
+static enum status run_draft(const struct bench *b, const struct bench_call *call,
+                             struct report *report, struct error *err)
+{
+    const struct draft_bench draft = {
+        .path = call->draft,
+        .options = &call->runtime,
+        .target = b->rt,
+        .seq = b->seq,
+        .ids = b->ids + call->n_prompt + call->n_decode,
+        .n_rounds = call->n_decode,
+    };
+
+    return call->draft ? bench_draft(&draft, &report->draft, err) : OK;
+}
+
 static void judge_speed(const struct bench *b, const struct bench_call *call,
                         struct report *report)
 {
@@ -167,12 +187,13 @@ static enum status print_json(const struct bench *b, const struct bench_call *ca
         "f32_gop_per_second", ui_json_real(r->limits.f32 / 1e9), "integer_gop_per_second",
         ui_json_real(r->limits.integer / 1e9));
 
-    return ui_json(json_pack("{s:o, s:s, s:s, s:i, s:I, s:o, s:o, s:o}", "model",
+    return ui_json(json_pack("{s:o, s:s, s:s, s:i, s:I, s:o, s:o, s:o, s:o*}", "model",
                              ui_json_text(call->path, strlen(call->path)), "architecture",
                              facts->architecture, "kernels", facts->kernels, "threads",
                              parallel_threads(), "weight_bytes",
                              (json_int_t)facts->weight_bytes, "limits", limits, "prefill",
-                             phase_json(&r->prefill), "decode", phase_json(&r->decode)),
+                             phase_json(&r->prefill), "decode", phase_json(&r->decode),
+                             "draft", call->draft ? bench_draft_json(&r->draft) : NULL),
                    err);
 }
 
@@ -182,7 +203,8 @@ static void print_phase(const struct phase *p)
            1 / p->seconds, p->bytes / 1e9, p->ops / 1e9, p->limit, p->share);
 }
 
-static void print_text(const struct bench *b, const struct report *r)
+static void print_text(const struct bench *b, const struct bench_call *call,
+                       const struct report *r)
 {
     const struct runtime_facts *facts = runtime_facts(b->rt);
 
@@ -194,6 +216,8 @@ static void print_text(const struct bench *b, const struct report *r)
     printf("phase\ttokens\ttok/s\tGB/s\tGOP/s\tlimit\tshare\n");
     print_phase(&r->prefill);
     print_phase(&r->decode);
+    if (call->draft)
+        bench_draft_print(&r->draft);
 }
 
 static enum status work(const struct bench_call *call, struct ui *ui, struct error *err)
@@ -208,12 +232,14 @@ static enum status work(const struct bench_call *call, struct ui *ui, struct err
                            &report.limits, err);
     if (st == OK)
         st = run_all(&bench, call, &report, ui, err);
+    if (st == OK)
+        st = run_draft(&bench, call, &report, err);
     if (st == OK) {
         judge_speed(&bench, call, &report);
         if (ui->json)
             st = print_json(&bench, call, &report, err);
         else
-            print_text(&bench, &report);
+            print_text(&bench, call, &report);
     }
     bench_close(&bench);
     return st;
@@ -228,6 +254,8 @@ int cmd_bench(int argc, char **argv)
          1 << 20},
         {"tokens", 'n', OPTION_INT, &call.n_decode, "N", "tokens decoded after it (32)",
          1, 1 << 20},
+        {"draft", 0, OPTION_TEXT, &call.draft, "DRAFTER",
+         "what guesses and their checking cost, and from which acceptance on they pay"},
         {"runs", 0, OPTION_INT, &call.n_runs, "N", "the best of this many (3)", 1, 1000},
         {"ple", 0, OPTION_CHOICE, &ple, "disk|memory",
          "where the per-layer embedding table lies (disk)"},
@@ -241,7 +269,8 @@ int cmd_bench(int argc, char **argv)
         .summary =
             "Tokens a second, and the share of what this machine can read or multiply.",
         .examples = "  carat bench model.gguf\n"
-                    "  carat bench model.gguf --prompt 128 --tokens 64 -t 2 --json\n",
+                    "  carat bench model.gguf --prompt 128 --tokens 64 -t 2 --json\n"
+                    "  carat bench model.gguf --draft assistant.gguf\n",
         .options = options,
         .min_operands = 1,
         .max_operands = 1,
