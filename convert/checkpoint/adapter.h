@@ -61,6 +61,7 @@ struct adapter_group {
 struct adapter {
     struct checkpoint *cp;
     const char *folder; /* as the user named it */
+    const char *file;   /* its weights, where the user named them; or NULL */
     double strength;    /* the user's */
     enum adapter_kind kind;
     json_t *config;          /* owned */
@@ -69,7 +70,7 @@ struct adapter {
     struct raw_tensor *raws; /* in the checkpoint's arena */
     size_t n_raws;
     struct adapter_group *groups;
-    size_t n_groups;
+    size_t n_groups, n_merged;
     struct name_index by_path[2]; /* of groups, the inner ones apart */
     const struct raw_tensor *vera_a, *vera_b;
 };
@@ -79,7 +80,8 @@ struct adapter {
 /* Read and judge the configuration: kind, and every key that would change the result in a way
  * not merged here is refused by name. */
 MUST_CHECK enum status adapter_read_config(struct adapter *ad, struct error *err);
-/* The scale of a group whose rank is `rank`; checks the rank against the configuration. */
+/* The scale of a group whose rank is `rank`; checks the rank against the configuration. Rank 0: no
+ * tensor shows it, and what the configuration says counts. */
 MUST_CHECK enum status adapter_scale(const struct adapter *ad,
                                      const struct adapter_group *group, uint64_t rank,
                                      double *scale, struct error *err);
@@ -120,7 +122,9 @@ struct merge {
         right2; /* delta = left right (times left2 right2) */
     const struct raw_tensor *row_scale, *k_scale; /* multiply the left factor */
     const struct raw_tensor *magnitude;
-    uint64_t rank, rows_per_expert;
+    uint64_t rank;
+    uint64_t rows_per_expert;      /* those of the tensor, where there are no experts */
+    uint64_t part_from, part_rows; /* of each expert's rows, those that change */
     float scale;
     const void *own;        /* what else a kind needs */
     const uint64_t *rows;   /* replaced rows, rising; `rank` of them */
@@ -138,13 +142,22 @@ const uint8_t *merge_bytes(const struct merge *m, const uint8_t *const *bytes,
                            const struct raw_tensor *raw);
 /* One element of a stored tensor. */
 float merge_number(const struct raw_tensor *raw, const uint8_t *bytes, uint64_t at);
+/* True when rows [first, first + n) are among those that change. */
+bool low_rank_touches(const struct merge *m, uint64_t first, uint64_t n);
 void low_rank_apply(const struct merge *m, const uint8_t *const *bytes, uint64_t from,
                     uint64_t n, float *x);
+
+/* Where in a tensor a group belongs: all of it, or some rows of each expert or of one. */
+struct adapter_target {
+    struct source_tensor *t; /* NULL: nowhere */
+    uint64_t from, rows, period;
+};
 
 /* One group of its kind into its source tensor. */
 MUST_CHECK enum status low_rank_merge(struct adapter *ad,
                                       const struct adapter_group *group,
-                                      struct source_tensor *t, struct error *err);
+                                      const struct adapter_target *target,
+                                      struct error *err);
 MUST_CHECK enum status other_merge(struct adapter *ad, const struct adapter_group *group,
                                    struct source_tensor *t, struct error *err);
 

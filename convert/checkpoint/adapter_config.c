@@ -247,6 +247,7 @@ enum status adapter_scale(const struct adapter *ad, const struct adapter_group *
 {
     const json_t *r = of_module(ad, "rank_pattern", "r", group->asked), *alpha;
     const bool is_lora = ad->kind == ADAPTER_LORA;
+    const double said = r ? json_number_value(r) : 8.0;
 
     if (ad->kind == ADAPTER_MLX) {
         const json_t *own =
@@ -259,11 +260,13 @@ enum status adapter_scale(const struct adapter *ad, const struct adapter_group *
         *scale = json_number_value(own) * ad->strength;
         return OK;
     }
-    if (r && json_number_value(r) != (double)rank)
+    if (rank == 0 && said >= 1 && said <= UINT32_MAX && said == floor(said))
+        rank = (uint64_t)said;
+    if (rank == 0 || (r && said != (double)rank))
         return fail(err, ERR_CORRUPT,
                     "%s: %s: r is %g in adapter_config.json and %" PRIu64
                     " in the tensors, so its scale is not known",
-                    ad->folder, group->path, json_number_value(r), rank);
+                    ad->folder, group->path, said, rank);
     alpha =
         of_module(ad, "alpha_pattern", is_lora ? "lora_alpha" : "alpha", group->asked);
     *scale = (alpha ? json_number_value(alpha) : 8.0) /

@@ -5,6 +5,8 @@
  *     embedding   A {r, rows}, B {cols, r}: W + s (B A)^T
  *     experts     A {E r, in}, expert-major; B {out, r E}, rank-major, of W {E, out, in}; older
  *                 releases have out and in the other way round
+ *                 a pair for one projection of one expert: some rows of W
+ *                 MLX: A {E, r, in}, B {E, out, r} of one projection: some rows of each expert
  *     rows        listed rows replaced (trainable tokens)
  *     DoRA        m[o] V[o] / |V[o]|, V = W + s B A
  */
@@ -86,7 +88,8 @@ static void add_product(const struct merge *m, const uint8_t *const *bytes, uint
                         uint64_t n_rows, float *x)
 {
     const uint64_t cols = source_cols(&m->base);
-    const uint64_t expert = row / m->rows_per_expert, o = row % m->rows_per_expert;
+    const uint64_t expert = row / m->rows_per_expert;
+    const uint64_t o = row % m->rows_per_expert - m->part_from;
     float delta[TILE_ROWS][TILE_COLS], second[TILE_ROWS][TILE_COLS];
 
     for (uint64_t c0 = 0; c0 < cols; c0 += TILE_COLS) {
@@ -107,8 +110,8 @@ static void add_product(const struct merge *m, const uint8_t *const *bytes, uint
 }
 
 /* x[o] = m[o] / |x[o]| x[o]; a zero row stays. */
-static void set_magnitude(const struct merge *m, const uint8_t *const *bytes,
-                          uint64_t row, float *x)
+static void set_magnitude(const struct merge *m, const uint8_t *const *bytes, uint64_t o,
+                          float *x)
 {
     const uint64_t cols = source_cols(&m->base);
     const uint8_t *at = merge_bytes(m, bytes, m->magnitude);
@@ -118,27 +121,48 @@ static void set_magnitude(const struct merge *m, const uint8_t *const *bytes,
         sum += (double)x[c] * (double)x[c];
     if (sum == 0)
         return;
-    const float factor = merge_number(m->magnitude, at, row) / sqrtf((float)sum);
+    const float factor = merge_number(m->magnitude, at, o) / sqrtf((float)sum);
     for (uint64_t c = 0; c < cols; c++)
         x[c] *= factor;
+}
+
+/* The row at or after `row` that changes next, and how many from there on do. */
+static uint64_t next_part(const struct merge *m, uint64_t row, uint64_t *count)
+{
+    const uint64_t o = row % m->rows_per_expert, end = m->part_from + m->part_rows;
+    const uint64_t begin = row - o;
+
+    if (o < m->part_from)
+        row = begin + m->part_from;
+    else if (o >= end)
+        row = begin + m->rows_per_expert + m->part_from;
+    *count = end - row % m->rows_per_expert;
+    return row;
+}
+
+bool low_rank_touches(const struct merge *m, uint64_t first, uint64_t n)
+{
+    uint64_t count;
+
+    return next_part(m, first, &count) < first + n;
 }
 
 void low_rank_apply(const struct merge *m, const uint8_t *const *bytes, uint64_t from,
                     uint64_t n, float *x)
 {
-    const uint64_t cols = source_cols(&m->base);
-    uint64_t done = 0;
+    const uint64_t cols = source_cols(&m->base), end = from + n;
+    uint64_t count;
 
-    while (done < n) {
-        const uint64_t row = from + done;
-        const uint64_t left = m->rows_per_expert - row % m->rows_per_expert;
-        uint64_t count = n - done < TILE_ROWS ? n - done : TILE_ROWS;
+    for (uint64_t row = next_part(m, from, &count); row < end;
+         row = next_part(m, row + count, &count)) {
+        const uint64_t o = row % m->rows_per_expert - m->part_from;
+        float *at = x + (row - from) * cols;
 
-        count = count < left ? count : left;
-        add_product(m, bytes, row, count, x + done * cols);
+        count = count < TILE_ROWS ? count : TILE_ROWS;
+        count = count < end - row ? count : end - row;
+        add_product(m, bytes, row, count, at);
         for (uint64_t r = 0; m->magnitude && r < count; r++)
-            set_magnitude(m, bytes, row + r, x + (done + r) * cols);
-        done += count;
+            set_magnitude(m, bytes, o + r, at + r * cols);
     }
 }
 
@@ -157,35 +181,63 @@ static enum status need_pair(const struct adapter *ad, const struct adapter_grou
                               : group->role[a] ? "lora_B"
                                                : "lora_A",
                               group->path);
-    if (group->role[a]->t->n_dims != 2 || group->role[b]->t->n_dims != 2)
-        return adapter_misfit(ad, group->role[a], err,
-                              "two factors of two dimensions expected");
     return OK;
 }
 
-/* Factors {r, in}, {out, r}, or transposed, against rows x cols. */
+static enum status need_two_dimensions(const struct adapter *ad,
+                                       const struct raw_tensor *a,
+                                       const struct raw_tensor *b, struct error *err)
+{
+    if (a->t->n_dims == 2 && b->t->n_dims == 2)
+        return OK;
+    return adapter_misfit(ad, a, err, "two factors of two dimensions expected");
+}
+
+/* Factors {r, in}, {out, r}, or transposed, against the rows of the target and its columns. */
 static enum status fit_factors(const struct adapter *ad, const struct raw_tensor *left,
                                bool left_turned, const struct raw_tensor *right,
-                               bool right_turned, const struct source_tensor *t,
+                               bool right_turned, const struct adapter_target *to,
                                struct merge *m, struct error *err)
 {
-    const uint64_t rows = source_rows(t), cols = source_cols(t);
+    const uint64_t rows = to->rows, cols = source_cols(to->t);
+    const enum status st = need_two_dimensions(ad, left, right, err);
+
+    if (st != OK)
+        return st;
     const uint64_t l_rows = left->t->dims[left_turned ? 1 : 0];
     const uint64_t l_rank = left->t->dims[left_turned ? 0 : 1];
     const uint64_t r_rank = right->t->dims[right_turned ? 1 : 0];
     const uint64_t r_cols = right->t->dims[right_turned ? 0 : 1];
-
     if (l_rows != rows || r_cols != cols || l_rank != r_rank)
         return adapter_misfit(ad, right, err,
                               "%" PRIu64 " x %" PRIu64 " and %" PRIu64 " x %" PRIu64
                               " do not multiply to the base's %" PRIu64 " x %" PRIu64
                               " (%s)",
-                              l_rows, l_rank, r_rank, r_cols, rows, cols, t->name);
+                              l_rows, l_rank, r_rank, r_cols, rows, cols, to->t->name);
     m->left = (struct factor){left, left_turned ? 1 : l_rank, left_turned ? rows : 1, 0};
     m->right =
         (struct factor){right, right_turned ? r_rank : 1, right_turned ? 1 : cols, 0};
     m->rank = l_rank;
-    m->rows_per_expert = rows;
+    return OK;
+}
+
+/* MLX: A {E, r, in}, in older files {E r, in}, and B {E, out, r}. */
+static enum status fit_switch(const struct adapter *ad, const struct raw_tensor *a,
+                              const struct raw_tensor *b, const struct adapter_target *to,
+                              struct merge *m, struct error *err)
+{
+    const uint64_t n = to->t->dims[0], cols = source_cols(to->t);
+    const uint64_t rank = b->t->n_dims == 3 ? b->t->dims[2] : 0;
+
+    if (rank == 0 || b->t->dims[0] != n || b->t->dims[1] != to->rows ||
+        tensor_cols(a->t) != cols || tensor_rows(a->t) != n * rank)
+        return adapter_misfit(ad, a, err,
+                              "its factors do not fit %" PRIu64 " experts of %" PRIu64
+                              " x %" PRIu64 " (%s)",
+                              n, to->rows, cols, to->t->name);
+    m->left = (struct factor){b, rank, 1, to->rows * rank};
+    m->right = (struct factor){a, 1, cols, rank * cols};
+    m->rank = rank;
     return OK;
 }
 
@@ -194,9 +246,17 @@ static enum status fit_experts(const struct adapter *ad, const struct raw_tensor
                                struct merge *m, struct error *err)
 {
     const uint64_t n = t->dims[0], out = t->dims[1], in = t->dims[2];
+    const enum status st = need_two_dimensions(ad, a, b, err);
+
+    if (st != OK)
+        return st;
     const uint64_t width = b->t->dims[1];
     const bool newer = a->t->dims[1] == in && b->t->dims[0] == out;
-
+    if (newer && in == out && !json_object_get(ad->config, "peft_version"))
+        return adapter_misfit(ad, a, err,
+                              "%s is square and no peft_version says which way round its "
+                              "factors are",
+                              t->name);
     if (n == 0 || a->t->dims[0] != width || width % n != 0 ||
         (!newer && (a->t->dims[1] != out || b->t->dims[0] != in)))
         return adapter_misfit(ad, a, err,
@@ -204,7 +264,6 @@ static enum status fit_experts(const struct adapter *ad, const struct raw_tensor
                               " x %" PRIu64 " (%s)",
                               n, out, in, t->name);
     m->rank = width / n;
-    m->rows_per_expert = out;
     /* A: row e r + k; B: column k E + e. The factor at the output is B, in older files A. */
     const struct factor of_a = {a, 1, a->t->dims[1], m->rank * a->t->dims[1]};
     const struct factor of_b = {b, width, n, 1};
@@ -278,47 +337,57 @@ static enum status merge_rows(struct adapter *ad, const struct adapter_group *gr
 /* ---- one group ---- */
 
 static enum status merge_embedding(struct adapter *ad, const struct adapter_group *group,
-                                   struct source_tensor *t, struct merge *m,
+                                   const struct adapter_target *to, struct merge *m,
                                    struct error *err)
 {
     const struct raw_tensor *a = group->role[ROLE_EMBEDDING_A],
                             *b = group->role[ROLE_EMBEDDING_B];
     const enum status st = need_pair(ad, group, ROLE_EMBEDDING_A, ROLE_EMBEDDING_B, err);
 
-    return st == OK ? fit_factors(ad, a, true, b, true, t, m, err) : st;
+    return st == OK ? fit_factors(ad, a, true, b, true, to, m, err) : st;
 }
 
+/* MLX multiplies from the left: x A B, and for a table, whose rows are looked up, A B. */
 static enum status merge_linear(struct adapter *ad, const struct adapter_group *group,
-                                struct source_tensor *t, struct merge *m,
+                                const struct adapter_target *to, struct merge *m,
                                 struct error *err)
 {
     const struct raw_tensor *a = group->role[ROLE_A], *b = group->role[ROLE_B];
-    const bool turned = ad->kind == ADAPTER_MLX;
     const enum status st = need_pair(ad, group, ROLE_A, ROLE_B, err);
+    const bool is_whole = to->rows == to->period;
 
     if (st != OK)
         return st;
-    if (t->n_dims == 3 && !turned)
-        return fit_experts(ad, a, b, t, m, err);
-    return fit_factors(ad, b, turned, a, turned, t, m, err);
+    if (ad->kind == ADAPTER_LORA)
+        return to->t->n_dims == 3 && to->period == to->t->dims[1] && is_whole
+                   ? fit_experts(ad, a, b, to->t, m, err)
+                   : fit_factors(ad, b, false, a, false, to, m, err);
+    if (to->t->n_dims == 3)
+        return fit_switch(ad, a, b, to, m, err);
+    return strncmp(group->path, "embed_tokens", strlen("embed_tokens")) == 0
+               ? fit_factors(ad, a, false, b, false, to, m, err)
+               : fit_factors(ad, b, true, a, true, to, m, err);
 }
 
 enum status low_rank_merge(struct adapter *ad, const struct adapter_group *group,
-                           struct source_tensor *t, struct error *err)
+                           const struct adapter_target *to, struct error *err)
 {
-    struct merge m = {.apply = low_rank_apply};
+    struct merge m = {.apply = low_rank_apply,
+                      .rows_per_expert = to->period,
+                      .part_from = to->from,
+                      .part_rows = to->rows};
     double scale = 0;
     char what[32];
     enum status st = OK;
 
     if (group->role[ROLE_ROWS])
-        st = merge_rows(ad, group, t, err);
+        st = merge_rows(ad, group, to->t, err);
     if (st != OK || (!group->role[ROLE_A] && !group->role[ROLE_B] &&
                      !group->role[ROLE_EMBEDDING_A] && !group->role[ROLE_EMBEDDING_B]))
         return st;
     st = group->role[ROLE_EMBEDDING_A] || group->role[ROLE_EMBEDDING_B]
-             ? merge_embedding(ad, group, t, &m, err)
-             : merge_linear(ad, group, t, &m, err);
+             ? merge_embedding(ad, group, to, &m, err)
+             : merge_linear(ad, group, to, &m, err);
     if (st == OK)
         st = adapter_scale(ad, group, m.rank, &scale, err);
     if (st != OK)
@@ -328,9 +397,11 @@ enum status low_rank_merge(struct adapter *ad, const struct adapter_group *group
     merge_reads(&m, m.right.raw);
     m.magnitude = group->role[ROLE_MAGNITUDE];
     if (m.magnitude) {
-        if (tensor_elements(m.magnitude->t) != source_rows(t))
-            return adapter_misfit(ad, m.magnitude, err, "%" PRIu64 " magnitudes expected",
-                                  source_rows(t));
+        if (tensor_elements(m.magnitude->t) != to->rows ||
+            (to->t->n_dims == 3 && to->period == to->t->dims[1]))
+            return adapter_misfit(ad, m.magnitude, err,
+                                  "a magnitude for each of %" PRIu64 " rows expected",
+                                  to->rows);
         merge_reads(&m, m.magnitude);
     } else if (json_is_true(json_object_get(ad->config, "use_dora"))) {
         return adapter_misfit(ad, m.left.raw, err,
@@ -338,5 +409,5 @@ enum status low_rank_merge(struct adapter *ad, const struct adapter_group *group
                               "lora_magnitude_vector is missing");
     }
     snprintf(what, sizeof(what), "%s r%" PRIu64, m.magnitude ? "DoRA" : "LoRA", m.rank);
-    return merge_wrap(ad->cp, t, &m, what, err);
+    return merge_wrap(ad->cp, to->t, &m, what, err);
 }

@@ -9,11 +9,19 @@
 
 /* ---- the provider ---- */
 
+/* A pair for one of many experts is not read for the rows of others. */
+static bool is_read(const struct merge *m, uint64_t first, uint64_t n)
+{
+    return m->apply != low_rank_apply || low_rank_touches(m, first, n);
+}
+
 static size_t merge_fetch_bytes(const struct source_tensor *t, uint64_t first, uint64_t n)
 {
     const struct merge *m = t->self;
     size_t sum = m->base.provider->fetch_bytes(&m->base, first, n);
 
+    if (!is_read(m, first, n))
+        return sum;
     for (size_t i = 0; i < m->n_tensors; i++)
         sum += (size_t)m->tensors[i]->t->n_bytes;
     return sum;
@@ -27,6 +35,8 @@ static enum status merge_fetch(const struct source_tensor *t, uint64_t first, ui
     enum status st = m->base.provider->fetch(&m->base, first, n, to, err);
 
     to += m->base.provider->fetch_bytes(&m->base, first, n);
+    if (st != OK || !is_read(m, first, n))
+        return st;
     for (size_t i = 0; i < m->n_tensors && st == OK; i++) {
         const struct raw_tensor *part = m->tensors[i];
 
@@ -43,6 +53,8 @@ static void merge_decode(const struct source_tensor *t, const struct fetched *in
     const uint8_t *at = in->raw, *bytes[MERGE_TENSORS] = {0};
 
     m->base.provider->decode(&m->base, in, from, n, x);
+    if (!is_read(m, from, n))
+        return;
     at += m->base.provider->fetch_bytes(&m->base, in->first, in->n);
     for (size_t i = 0; i < m->n_tensors; i++) {
         bytes[i] = at;
@@ -158,18 +170,64 @@ static struct source_tensor *expert_parameter(struct checkpoint *cp,
     return found;
 }
 
-static struct source_tensor *target_of(struct checkpoint *cp,
+static struct adapter_target all_of(struct source_tensor *t)
+{
+    const uint64_t rows = !t ? 0 : t->n_dims == 3 ? t->dims[1] : source_rows(t);
+
+    return (struct adapter_target){.t = t, .rows = rows, .period = rows};
+}
+
+/* "layers.N.experts.switch_glu.up_proj", or a number in place of switch_glu: rows of the fused
+ * tensor, which is there whatever the checkpoint stores. */
+static struct adapter_target expert_projection(struct checkpoint *cp, const char *path)
+{
+    static const char middle[] = ".experts.", switched[] = "switch_glu.";
+    const char *rest = strstr(path, middle), *projection;
+    uint64_t layer, expert = 0;
+    char name[64], *end;
+
+    if (!rest || !layer_of(path, &layer))
+        return all_of(NULL);
+    rest += strlen(middle);
+    const bool is_switched = strncmp(rest, switched, strlen(switched)) == 0;
+    if (!is_switched) {
+        expert = strtoull(rest, &end, 10);
+        if (end == rest || *end != '.')
+            return all_of(NULL);
+    }
+    projection = strchr(rest, '.') + 1;
+
+    const bool is_down = strcmp(projection, "down_proj") == 0;
+    const bool is_up = strcmp(projection, "up_proj") == 0;
+    if (!is_down && !is_up && strcmp(projection, "gate_proj") != 0)
+        return all_of(NULL);
+    snprintf(name, sizeof(name), "layers.%" PRIu64 ".experts.%s", layer,
+             is_down ? "down_proj" : "gate_up_proj");
+    struct source_tensor *t = catalogue_find(cp, name);
+    if (!t || t->n_dims != 3 || t->dims[1] % 2 != 0 || expert >= t->dims[0])
+        return all_of(NULL);
+
+    const uint64_t rows = is_down ? t->dims[1] : t->dims[1] / 2;
+    return (struct adapter_target){.t = t,
+                                   .from = expert * t->dims[1] + (is_up ? rows : 0),
+                                   .rows = rows,
+                                   .period = is_switched ? t->dims[1] : source_rows(t)};
+}
+
+static struct adapter_target target_of(struct checkpoint *cp,
                                        const struct adapter_group *group)
 {
     char name[512];
     struct source_tensor *t;
 
     if (snprintf(name, sizeof(name), "%s.weight", group->path) >= (int)sizeof(name))
-        return NULL;
+        return all_of(NULL);
     t = catalogue_find(cp, name);
     if (!t)
         t = catalogue_find(cp, group->path);
-    return t ? t : expert_parameter(cp, group);
+    if (!t)
+        t = expert_parameter(cp, group);
+    return t ? all_of(t) : expert_projection(cp, group->path);
 }
 
 static enum status no_target(const struct adapter *ad, const struct adapter_group *group,
@@ -192,21 +250,28 @@ static bool same_shape(const struct source_tensor *t, const struct raw_tensor *r
            memcmp(t->dims, raw->t->dims, (size_t)t->n_dims * sizeof(t->dims[0])) == 0;
 }
 
-/* The head of a tied model, added as a tensor of its own: the embedding as it is now. */
-static enum status untie(struct checkpoint *cp, const struct source_tensor *embedding,
-                         struct error *err)
+/* The head of a tied model as a tensor of its own: the embedding as it is now. NULL: no memory. */
+static struct source_tensor *untie(struct checkpoint *cp,
+                                   const struct source_tensor *embedding)
 {
     const struct source_tensor before = *embedding;
-    struct source_tensor *head;
+    struct source_tensor *head = catalogue_add(cp, "lm_head.weight");
 
-    if (catalogue_find(cp, "lm_head.weight"))
-        return OK;
-    head = catalogue_add(cp, "lm_head.weight");
     if (!head)
-        return fail(err, ERR_NOMEM, "no memory for the table of tensors");
+        return NULL;
     const char *name = head->name;
     *head = before;
-    head->name = name;
+    head->name = head->found = name;
+    return head;
+}
+
+static enum status keep_head(struct checkpoint *cp, const struct source_tensor *embedding,
+                             struct error *err)
+{
+    if (catalogue_find(cp, "lm_head.weight"))
+        return OK;
+    if (!untie(cp, embedding))
+        return fail(err, ERR_NOMEM, "no memory for the table of tensors");
     return catalogue_note(cp, err,
                           "the head is untied: the adapter replaces embed_tokens for the "
                           "lookup only, the head stays the tied embedding of the base");
@@ -219,6 +284,9 @@ static enum status replace(struct adapter *ad, const struct adapter_group *group
     const bool is_head = strcmp(group->path, "lm_head") == 0;
     enum status st = OK;
 
+    if (group->role[ROLE_A] || group->role[ROLE_EMBEDDING_A] || group->role[ROLE_ROWS])
+        return adapter_misfit(ad, raw, err,
+                              "a whole weight beside factors or rows of the same module");
     if (ad->strength != 1.0)
         return adapter_misfit(ad, raw, err,
                               "a weight that is replaced whole cannot be scaled by "
@@ -236,7 +304,7 @@ static enum status replace(struct adapter *ad, const struct adapter_group *group
         return adapter_misfit(ad, raw, err, "its shape is not that of the base's %s",
                               t->found);
     if (strcmp(group->path, "embed_tokens") == 0)
-        st = untie(ad->cp, t, err);
+        st = keep_head(ad->cp, t, err);
     if (st == OK) {
         const uint64_t order = t->order;
 
@@ -260,11 +328,29 @@ static enum status warn_tied(struct adapter *ad, const struct adapter_group *gro
                           "changes with it");
 }
 
+/* A change of the head alone, while the lookup keeps the embedding, unties the two. */
+static enum status untie_head(struct adapter *ad, struct adapter_target *to,
+                              struct error *err)
+{
+    struct source_tensor *embedding = catalogue_find(ad->cp, "embed_tokens.weight"),
+                         *head = embedding ? untie(ad->cp, embedding) : NULL;
+
+    if (embedding && !head)
+        return fail(err, ERR_NOMEM, "no memory for the table of tensors");
+    *to = all_of(head);
+    return !head
+               ? OK
+               : catalogue_note(ad->cp, err,
+                                "the head is untied: the adapter changes lm_head, which "
+                                "the base ties to the embedding");
+}
+
 static enum status merge_group(struct adapter *ad, const struct adapter_group *group,
                                struct error *err)
 {
-    struct source_tensor *t = target_of(ad->cp, group);
-    enum status st;
+    const bool is_head = strcmp(group->path, "lm_head") == 0;
+    struct adapter_target to = target_of(ad->cp, group);
+    enum status st = OK;
 
     if (group->role[ROLE_BIAS])
         return adapter_misfit(ad, group->role[ROLE_BIAS], err,
@@ -274,19 +360,25 @@ static enum status merge_group(struct adapter *ad, const struct adapter_group *g
                               "%s: ignored: layers that share keys and values never "
                               "read their own (%s)",
                               ad->folder, any_of(group)->t->name);
-    if (group->role[ROLE_REPLACE] && (t || strcmp(group->path, "lm_head") == 0))
-        return replace(ad, group, t, err);
-    if (!t)
-        return no_target(ad, group, err);
-    if (group->role[ROLE_BASE] && !group->role[ROLE_A] &&
+    if (group->role[ROLE_REPLACE] && (to.t || is_head))
+        return replace(ad, group, to.t, err);
+    if (!to.t && is_head)
+        st = untie_head(ad, &to, err);
+    if (st == OK && !to.t)
+        st = no_target(ad, group, err);
+    if (st == OK && group->role[ROLE_BASE] && !group->role[ROLE_A] &&
         !group->role[ROLE_EMBEDDING_A] && !group->role[ROLE_ROWS])
         return OK;
-    st = warn_tied(ad, group, err);
+    if (st == OK)
+        st = warn_tied(ad, group, err);
     if (st != OK)
         return st;
+    ad->n_merged++;
     if (ad->kind == ADAPTER_LORA || ad->kind == ADAPTER_MLX)
-        return low_rank_merge(ad, group, t, err);
-    return other_merge(ad, group, t, err);
+        return low_rank_merge(ad, group, &to, err);
+    if (to.rows != to.period)
+        return no_target(ad, group, err);
+    return other_merge(ad, group, to.t, err);
 }
 
 /* The copy of a base table that PEFT files beside its factors stands in a group of its own kind. */
@@ -298,8 +390,52 @@ static bool is_copy_only(const struct adapter_group *group)
     return true;
 }
 
-static enum status merge_adapter(struct checkpoint *cp, struct adapter *ad,
-                                 struct error *err)
+/* Modules of the towers, which a file of the text model has not. */
+static bool is_media(const struct adapter_group *group)
+{
+    return canonical_leftover(group->path) == LEFTOVER_TOWER;
+}
+
+static enum status note_merged(struct adapter *ad, size_t n_media, struct error *err)
+{
+    enum status st = OK;
+
+    if (n_media > 0)
+        st = catalogue_note(ad->cp, err,
+                            "%s: ignored: %zu module%s of the vision and audio parts, "
+                            "which are left out",
+                            ad->folder, n_media, n_media == 1 ? "" : "s");
+    return st != OK ? st
+                    : catalogue_note(ad->cp, err, "%s: %zu module%s merged", ad->folder,
+                                     ad->n_merged, ad->n_merged == 1 ? "" : "s");
+}
+
+/* The head first: where it is untied, it keeps the embedding as the adapter found it. */
+static enum status merge_groups(struct adapter *ad, struct error *err)
+{
+    size_t n_media = 0;
+    enum status st = OK;
+
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t i = 0; i < ad->n_groups && st == OK; i++) {
+            const struct adapter_group *group = &ad->groups[i];
+            const bool is_head = strcmp(group->path, "lm_head") == 0;
+
+            if (is_head != (pass == 0) || is_copy_only(group))
+                continue;
+            if (is_media(group))
+                n_media++;
+            else
+                st = merge_group(ad, group, err);
+        }
+    if (st == OK && ad->n_merged == 0 && n_media == ad->n_groups)
+        return fail(err, ERR_CORRUPT,
+                    "%s: it changes the vision and audio parts only, which are left out",
+                    ad->folder);
+    return st == OK ? note_merged(ad, n_media, err) : st;
+}
+
+static enum status merge_adapter(struct adapter *ad, struct error *err)
 {
     enum status st = adapter_read_config(ad, err);
 
@@ -307,12 +443,26 @@ static enum status merge_adapter(struct checkpoint *cp, struct adapter *ad,
         st = adapter_read_tensors(ad, err);
     if (st == OK && ad->kind == ADAPTER_VERA)
         st = vera_projection(ad, err);
-    for (size_t i = 0; i < ad->n_groups && st == OK; i++)
-        if (!is_copy_only(&ad->groups[i]))
-            st = merge_group(ad, &ad->groups[i], err);
-    if (st == OK)
-        st = catalogue_note(cp, err, "%s: %zu modules merged", ad->folder, ad->n_groups);
-    return st;
+    return st == OK ? merge_groups(ad, err) : st;
+}
+
+/* A folder, or the file of its weights beside adapter_config.json. */
+static enum status name_files(struct adapter *ad, const char *path, struct error *err)
+{
+    const char *dot = strrchr(path, '.');
+
+    ad->folder = path;
+    if (!file_exists(path))
+        return OK;
+    if (dot && strcmp(dot, ".gguf") == 0)
+        return fail(
+            err, ERR_UNSUPPORTED,
+            "%s: a GGUF adapter is for llama.cpp to apply (the folder it was made "
+            "from expected)",
+            path);
+    ad->file = path;
+    ad->folder = checkpoint_folder_of(&ad->cp->arena, path);
+    return ad->folder ? OK : fail(err, ERR_NOMEM, "no memory for a path");
 }
 
 /* Files must stay open as long as the checkpoint: its closers are kept there. */
@@ -329,9 +479,11 @@ enum status adapters_claim(struct checkpoint *cp, struct error *err)
         struct adapter *ad = &cp->adapters[cp->n_adapters++];
 
         ad->cp = cp;
-        ad->folder = cp->loras[i].path;
+        st = name_files(ad, cp->loras[i].path, err);
+        if (st != OK)
+            return st;
         ad->strength = cp->loras[i].scale;
-        st = merge_adapter(cp, ad, err);
+        st = merge_adapter(ad, err);
     }
     return st;
 }

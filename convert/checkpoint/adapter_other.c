@@ -28,7 +28,8 @@ static enum status merge_loha(struct adapter *ad, const struct adapter_group *gr
     static const char *const names[] = {"hada_w1_a", "hada_w1_b", "hada_w2_a",
                                         "hada_w2_b"};
     const uint64_t rows = source_rows(t), cols = source_cols(t);
-    struct merge m = {.apply = low_rank_apply, .rows_per_expert = rows};
+    struct merge m = {
+        .apply = low_rank_apply, .rows_per_expert = rows, .part_rows = rows};
     const struct raw_tensor *part[4];
     double scale;
     enum status st = OK;
@@ -130,11 +131,9 @@ static void add_kron(const struct merge *m, const uint8_t *const *bytes, uint64_
 static enum status merge_lokr(struct adapter *ad, const struct adapter_group *group,
                               struct source_tensor *t, struct error *err)
 {
-    const json_t *r = json_object_get(ad->config, "r");
     struct kron *kron = arena_alloc(&ad->cp->arena, sizeof(*kron));
     struct merge m = {.apply = add_kron};
-    uint64_t d1[2] = {0}, d2[2] = {0},
-             rank = json_is_integer(r) ? (uint64_t)json_integer_value(r) : 8;
+    uint64_t d1[2] = {0}, d2[2] = {0}, rank = 0; /* two whole factors show none */
     double scale;
     enum status st;
 

@@ -75,8 +75,19 @@ enum status adapter_need(const struct adapter *ad, const struct adapter_group *g
 static const char *const weight_files[] = {"adapter_model.safetensors",
                                            "adapters.safetensors", "adapter_model.bin"};
 
+static enum status open_named(struct adapter *ad, struct error *err)
+{
+    const char *dot = strrchr(ad->file, '.');
+
+    return dot && (strcmp(dot, ".bin") == 0 || strcmp(dot, ".pt") == 0)
+               ? archive_open(ad->file, &ad->archive, err)
+               : shards_open_file(ad->file, &ad->shards, err);
+}
+
 static enum status open_file(struct adapter *ad, struct error *err)
 {
+    if (ad->file)
+        return open_named(ad, err);
     for (size_t i = 0; i < sizeof(weight_files) / sizeof(weight_files[0]); i++) {
         const char *path =
             arena_printf(&ad->cp->arena, "%s/%s", ad->folder, weight_files[i]);
@@ -151,13 +162,25 @@ static enum status check_finite(const struct adapter *ad, const struct raw_tenso
 
 /* ---- grouping ---- */
 
-/* Take the element "default" out of a path, in place. */
-static void drop_default(char *name)
+/* Take the name of the adapter out of a path, in place: ".lora_A.NAME.weight", and the usual one,
+ * "default", from wherever it stands. */
+static void drop_adapter_name(char *name)
 {
+    static const char *const before[] = {".lora_A.", ".lora_B.", ".lora_embedding_A.",
+                                         ".lora_embedding_B.", ".lora_magnitude_vector."};
     char *at;
 
     while ((at = strstr(name, ".default")) != NULL && (at[8] == '.' || at[8] == '\0'))
         memmove(at, at + 8, strlen(at + 8) + 1);
+    for (size_t i = 0; i < sizeof(before) / sizeof(before[0]); i++) {
+        at = strstr(name, before[i]);
+        if (!at)
+            continue;
+        at += strlen(before[i]);
+        char *end = at + strcspn(at, ".");
+        if (strcmp(at, "weight") != 0 && strcmp(at, "bias") != 0)
+            memmove(at - 1, end, strlen(end) + 1);
+    }
 }
 
 static bool ends_with(const char *text, const char *suffix)
@@ -200,7 +223,7 @@ static enum status place(struct adapter *ad, const struct raw_tensor *raw,
 
     if (!name)
         return fail(err, ERR_NOMEM, "%s: no memory for its tensors", ad->folder);
-    drop_default(name);
+    drop_adapter_name(name);
     if (ends_with(name, "vera_A") || ends_with(name, "vera_B")) {
         *(name[strlen(name) - 1] == 'A' ? &ad->vera_a : &ad->vera_b) = raw;
         return OK;

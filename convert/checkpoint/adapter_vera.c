@@ -167,7 +167,8 @@ enum status vera_merge(struct adapter *ad, const struct adapter_group *group,
 {
     const uint64_t rows = source_rows(t), cols = source_cols(t);
     const struct raw_tensor *a = ad->vera_a, *b = ad->vera_b;
-    struct merge m = {.apply = low_rank_apply, .rows_per_expert = rows};
+    struct merge m = {
+        .apply = low_rank_apply, .rows_per_expert = rows, .part_rows = rows};
     enum status st = adapter_need(ad, group, ROLE_LAMBDA_B, "vera_lambda_b", err);
 
     if (st == OK)

@@ -95,8 +95,7 @@ enum status source_equal(const struct source_tensor *a, const struct source_tens
 
 /* ---- opening ---- */
 
-/* The folder of a path: itself, or what stands before the last slash. */
-static const char *folder_of(struct arena *arena, const char *path)
+const char *checkpoint_folder_of(struct arena *arena, const char *path)
 {
     const char *slash = strrchr(path, '/');
 
@@ -207,7 +206,7 @@ enum status checkpoint_open(const char *path, const struct convert_lora *loras,
     cp->loras = loras;
     cp->n_loras = n_loras;
     cp->path = arena_strdup(&cp->arena, path);
-    cp->folder = folder_of(&cp->arena, path);
+    cp->folder = checkpoint_folder_of(&cp->arena, path);
     if (!cp->path || !cp->folder)
         st = fail(err, ERR_NOMEM, "%s: no memory to open it", path);
 

@@ -1,0 +1,386 @@
+/*
+ * test_adapter.c - adapters on a small checkpoint: what they make of its tensors, and what is refused
+ *
+ * The numbers wanted are W + s B A, computed here in double from the same factors.
+ */
+#include "convert/convert.h"
+#include "formats/safetensors/safetensors.h"
+#include "tests/convert/tiny.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+
+enum { RANK = 3, MOST_FACTORS = 16 };
+#define SCALE 2.0 /* alpha 6 of rank 3; MLX states it */
+
+#define PEFT \
+    "{\"peft_type\": \"LORA\", \"r\": 3, \"lora_alpha\": 6, \"target_modules\": []}"
+#define MLX \
+    "{\"fine_tune_type\": \"lora\", \"lora_parameters\": {\"rank\": 3, \"scale\": 2.0}}"
+
+/* ---- an adapter ---- */
+
+struct adapter_files {
+    char folder[FIXTURE_PATH];
+    char names[MOST_FACTORS][TINY_NAME];
+    struct safetensors_item items[MOST_FACTORS];
+    size_t n;
+};
+
+/* One more tensor, filled from its place; its numbers. */
+static const float *add(struct adapter_files *ad, const char *name, uint64_t a,
+                        uint64_t b, uint64_t c)
+{
+    struct safetensors_item *item = &ad->items[ad->n];
+    const size_t n = (size_t)(a * b * (c ? c : 1));
+    uint64_t state = ad->n + 1;
+    float *x = malloc(n * sizeof(*x));
+
+    cr_assert(x && ad->n < MOST_FACTORS);
+    for (size_t i = 0; i < n; i++)
+        x[i] = fixture_uniform(&state) - 0.5f;
+    snprintf(ad->names[ad->n], TINY_NAME, "%s", name);
+    *item = (struct safetensors_item){.name = ad->names[ad->n],
+                                      .dtype = DTYPE_F32,
+                                      .n_dims = c ? 3 : 2,
+                                      .dims = {a, b, c},
+                                      .data = x};
+    ad->n++;
+    return x;
+}
+
+static void write_to(const struct adapter_files *ad, const char *config)
+{
+    char path[FIXTURE_PATH];
+    struct error err = {0};
+
+    fixture_join(path, ad->folder, "adapter_config.json");
+    fixture_write(path, config, strlen(config));
+    fixture_join(path, ad->folder, "adapter_model.safetensors");
+    cr_assert_eq(safetensors_write(path, ad->items, ad->n, NULL, true, &err), OK, "%s",
+                 err.text);
+}
+
+static void begin(struct adapter_files *ad)
+{
+    *ad = (struct adapter_files){0};
+    fixture_folder(ad->folder);
+}
+
+static void end(struct adapter_files *ad)
+{
+    for (size_t i = 0; i < ad->n; i++)
+        free((void *)(uintptr_t)ad->items[i].data);
+    fixture_remove(ad->folder);
+}
+
+/* ---- a base with the adapter merged ---- */
+
+static enum status open_with(const struct tiny *tiny, const char *adapter,
+                             struct model **out, struct error *err)
+{
+    const struct convert_lora lora = {.path = adapter, .scale = 1};
+    const struct source_options options = {.loras = &lora, .n_loras = 1};
+
+    tiny_write(tiny);
+    return convert_open_source(tiny->folder, &options, out, err);
+}
+
+static struct model *merged(const struct tiny *tiny, const struct adapter_files *ad)
+{
+    struct model *model = NULL;
+    struct error err = {0};
+
+    cr_assert_eq(open_with(tiny, ad->folder, &model, &err), OK, "%s", err.text);
+    return model;
+}
+
+static void expect_refused(const struct tiny *tiny, const char *adapter, const char *says)
+{
+    struct model *model = NULL;
+    struct error err = {0};
+
+    cr_expect_neq(open_with(tiny, adapter, &model, &err), OK, "%s", says);
+    cr_expect_not_null(strstr(err.text, says), "%s: %s", says, err.text);
+    model_close(model);
+}
+
+/* A tensor as doubles; freed by the caller. */
+static double *numbers(const struct model *model, const char *name, size_t *n)
+{
+    struct error err = {0};
+    size_t i = 0;
+
+    while (i < model->n_tensors && strcmp(model->tensors[i].name, name) != 0)
+        i++;
+    cr_assert_lt(i, model->n_tensors, "%s", name);
+    const struct gguf_tensor *t = &model->tensors[i];
+    uint8_t *bytes = malloc((size_t)t->n_bytes);
+    float *x;
+
+    *n = (size_t)(gguf_tensor_rows(t) * t->ne[0]);
+    x = malloc(*n * sizeof(*x));
+    double *wide = malloc(*n * sizeof(*wide));
+    cr_assert(bytes && x && wide);
+    cr_assert_eq(model_read_rows(model, i, 0, gguf_tensor_rows(t), bytes, &err), OK, "%s",
+                 err.text);
+    block_decode(t->type, bytes, x, *n);
+    for (size_t k = 0; k < *n; k++)
+        wide[k] = (double)x[k];
+    free(bytes);
+    free(x);
+    return wide;
+}
+
+/* Every element of the tensor is within the f32 products' rounding of what is wanted. */
+static void expect_numbers(const struct model *model, const char *name,
+                           const double *want, size_t n_want)
+{
+    size_t n;
+    double *x = numbers(model, name, &n), far = 0;
+
+    cr_assert_eq(n, n_want, "%s", name);
+    for (size_t i = 0; i < n; i++)
+        far = fmax(far, fabs(x[i] - want[i]));
+    cr_expect_leq(far, (RANK + 1) * 0x1p-23 * 4, "%s: %g", name, far);
+    free(x);
+}
+
+/* The base's own numbers. */
+static double *stored(struct tiny *tiny, const char *name)
+{
+    const struct tiny_tensor *t = tiny_tensor(tiny, name);
+    const size_t n = (size_t)tiny_elements(t);
+    double *x = malloc(n * sizeof(*x));
+
+    cr_assert_not_null(x);
+    for (size_t i = 0; i < n; i++)
+        x[i] = (double)f32_from_bf16(t->bf16[i]);
+    return x;
+}
+
+/* w {out, in} += SCALE b {out, RANK} a {RANK, in} */
+static void add_product(double *w, const float *b, const float *a, size_t out, size_t in)
+{
+    for (size_t o = 0; o < out; o++)
+        for (size_t i = 0; i < in; i++)
+            for (size_t k = 0; k < RANK; k++)
+                w[o * in + i] += SCALE * (double)b[o * RANK + k] * (double)a[k * in + i];
+}
+
+/* ---- the head ---- */
+
+Test(adapter, a_change_of_a_tied_head_unties_it_and_leaves_the_lookup_alone)
+{
+    struct tiny tiny;
+    struct adapter_files ad;
+
+    tiny_begin(&tiny, TINY_E2B);
+    const struct tiny_tensor *t = tiny_tensor(&tiny, "embed_tokens.weight");
+    const size_t rows = (size_t)t->dims[0], cols = (size_t)t->dims[1];
+    begin(&ad);
+    const float *a = add(&ad, "base_model.model.lm_head.lora_A.weight", RANK, cols, 0);
+    const float *b = add(&ad, "base_model.model.lm_head.lora_B.weight", rows, RANK, 0);
+    write_to(&ad, PEFT);
+    double *want = stored(&tiny, "embed_tokens.weight");
+    struct model *model = merged(&tiny, &ad);
+
+    expect_numbers(model, "token_embd.weight", want, rows * cols);
+    add_product(want, b, a, rows, cols);
+    expect_numbers(model, "output.weight", want, rows * cols);
+    model_close(model);
+    free(want);
+    end(&ad);
+    tiny_end(&tiny);
+}
+
+Test(adapter, mlx_factors_of_a_table_are_not_transposed)
+{
+    struct tiny tiny;
+    struct adapter_files ad;
+
+    tiny_begin(&tiny, TINY_E2B);
+    const struct tiny_tensor *t = tiny_tensor(&tiny, "embed_tokens.weight");
+    const size_t rows = (size_t)t->dims[0], cols = (size_t)t->dims[1];
+    begin(&ad);
+    const float *a = add(&ad, "language_model.model.embed_tokens.lora_a", rows, RANK, 0);
+    const float *b = add(&ad, "language_model.model.embed_tokens.lora_b", RANK, cols, 0);
+    write_to(&ad, MLX);
+    double *want = stored(&tiny, "embed_tokens.weight");
+    struct model *model = merged(&tiny, &ad);
+
+    add_product(want, a, b, rows, cols);
+    expect_numbers(model, "token_embd.weight", want, rows * cols);
+    model_close(model);
+    free(want);
+    end(&ad);
+    tiny_end(&tiny);
+}
+
+/* ---- experts ---- */
+
+Test(adapter, a_pair_for_one_expert_changes_that_expert_alone)
+{
+    struct tiny tiny;
+    struct adapter_files ad;
+
+    tiny_begin(&tiny, TINY_MOE);
+    const struct tiny_tensor *t = tiny_tensor(&tiny, "layers.0.experts.gate_up_proj");
+    const size_t half = (size_t)t->dims[1] / 2, in = (size_t)t->dims[2];
+    const size_t n = (size_t)tiny_elements(t);
+    begin(&ad);
+#define UP2 "base_model.model.model.layers.0.experts.2.up_proj"
+    const float *a = add(&ad, UP2 ".lora_A.weight", RANK, in, 0);
+    const float *b = add(&ad, UP2 ".lora_B.weight", half, RANK, 0);
+    write_to(&ad, PEFT);
+    double *want = stored(&tiny, "layers.0.experts.gate_up_proj");
+    struct model *model = merged(&tiny, &ad);
+
+    add_product(want + (2 * 2 + 1) * half * in, b, a, half, in);
+    expect_numbers(model, "blk.0.ffn_gate_up_exps.weight", want, n);
+    model_close(model);
+    free(want);
+    end(&ad);
+    tiny_end(&tiny);
+}
+
+Test(adapter, mlx_factors_of_all_experts_change_their_projection)
+{
+    struct tiny tiny;
+    struct adapter_files ad;
+
+    tiny_begin(&tiny, TINY_MOE);
+    const struct tiny_tensor *t = tiny_tensor(&tiny, "layers.1.experts.gate_up_proj");
+    const size_t n_experts = (size_t)t->dims[0], half = (size_t)t->dims[1] / 2,
+                 in = (size_t)t->dims[2], n = (size_t)tiny_elements(t);
+    begin(&ad);
+#define GATE1 "language_model.model.layers.1.experts.switch_glu.gate_proj"
+    const float *a = add(&ad, GATE1 ".lora_a", n_experts, RANK, in);
+    const float *b = add(&ad, GATE1 ".lora_b", n_experts, half, RANK);
+    write_to(&ad, MLX);
+    double *want = stored(&tiny, "layers.1.experts.gate_up_proj");
+    struct model *model = merged(&tiny, &ad);
+
+    for (size_t e = 0; e < n_experts; e++)
+        add_product(want + 2 * e * half * in, b + e * half * RANK, a + e * RANK * in,
+                    half, in);
+    expect_numbers(model, "blk.1.ffn_gate_up_exps.weight", want, n);
+    model_close(model);
+    free(want);
+    end(&ad);
+    tiny_end(&tiny);
+}
+
+/* ---- files and names ---- */
+
+#define Q0 "base_model.model.model.language_model.layers.0.self_attn.q_proj"
+
+static size_t q_elements(struct tiny *tiny, size_t *out, size_t *in)
+{
+    const struct tiny_tensor *t = tiny_tensor(tiny, "layers.0.self_attn.q_proj.weight");
+
+    *out = (size_t)t->dims[0];
+    *in = (size_t)t->dims[1];
+    return *out * *in;
+}
+
+Test(adapter, its_own_name_in_a_path_and_modules_of_the_towers_change_nothing)
+{
+    struct tiny tiny;
+    struct adapter_files ad;
+    size_t out, in;
+
+    tiny_begin(&tiny, TINY_E2B);
+    const size_t n = q_elements(&tiny, &out, &in);
+    begin(&ad);
+#define TOWER "base_model.model.model.vision_tower.encoder.layers.0.self_attn.q_proj"
+    add(&ad, TOWER ".linear.lora_A.weight", RANK, 7, 0);
+    add(&ad, TOWER ".linear.lora_B.weight", 9, RANK, 0);
+    const float *a = add(&ad, Q0 ".lora_A.french.weight", RANK, in, 0);
+    const float *b = add(&ad, Q0 ".lora_B.french.weight", out, RANK, 0);
+    write_to(&ad, PEFT);
+    double *want = stored(&tiny, "layers.0.self_attn.q_proj.weight");
+    struct model *model = merged(&tiny, &ad);
+
+    add_product(want, b, a, out, in);
+    expect_numbers(model, "blk.0.attn_q.weight", want, n);
+    model_close(model);
+    free(want);
+    end(&ad);
+    tiny_end(&tiny);
+}
+
+Test(adapter, the_file_of_its_weights_names_it_too)
+{
+    struct tiny tiny;
+    struct adapter_files ad;
+    struct model *model = NULL;
+    struct error err = {0};
+    char path[FIXTURE_PATH];
+    size_t out, in;
+
+    tiny_begin(&tiny, TINY_E2B);
+    q_elements(&tiny, &out, &in);
+    begin(&ad);
+    add(&ad, Q0 ".lora_A.weight", RANK, in, 0);
+    add(&ad, Q0 ".lora_B.weight", out, RANK, 0);
+    write_to(&ad, PEFT);
+    fixture_join(path, ad.folder, "adapter_model.safetensors");
+    cr_expect_eq(open_with(&tiny, path, &model, &err), OK, "%s", err.text);
+    model_close(model);
+    fixture_join(path, ad.folder, "adapter.gguf");
+    fixture_write(path, "GGUF", 4);
+    expect_refused(&tiny, path, "a GGUF adapter is for llama.cpp to apply");
+    end(&ad);
+    tiny_end(&tiny);
+}
+
+Test(adapter, numbers_that_are_text_and_weights_in_two_forms_are_refused)
+{
+    struct tiny tiny;
+    struct adapter_files ad;
+    size_t out, in;
+
+    tiny_begin(&tiny, TINY_E2B);
+    q_elements(&tiny, &out, &in);
+    begin(&ad);
+    add(&ad, Q0 ".lora_A.weight", RANK, in, 0);
+    add(&ad, Q0 ".lora_B.weight", out, RANK, 0);
+    write_to(&ad, "{\"peft_type\": \"LORA\", \"r\": 3, \"lora_alpha\": \"6\"}");
+    expect_refused(&tiny, ad.folder, "lora_alpha: a number expected");
+    write_to(&ad, "{\"peft_type\": \"LORA\", \"r\": true, \"lora_alpha\": 6}");
+    expect_refused(&tiny, ad.folder, "r: a number expected");
+    add(&ad, Q0 ".weight", out, in, 0);
+    write_to(&ad, PEFT);
+    expect_refused(&tiny, ad.folder, "a whole weight beside factors");
+    end(&ad);
+    tiny_end(&tiny);
+}
+
+Test(adapter, two_whole_kronecker_factors_take_the_rank_of_the_configuration)
+{
+    struct tiny tiny;
+    struct adapter_files ad;
+    size_t out, in;
+
+    tiny_begin(&tiny, TINY_E2B);
+    const size_t n = q_elements(&tiny, &out, &in);
+    begin(&ad);
+    const float *w1 = add(&ad, Q0 ".lokr_w1", 2, 4, 0);
+    const float *w2 = add(&ad, Q0 ".lokr_w2", out / 2, in / 4, 0);
+    write_to(&ad, "{\"peft_type\": \"LOKR\", \"r\": 8, \"alpha\": 8, "
+                  "\"rank_pattern\": {\"q_proj\": 4}}"); /* alpha / r is 2 */
+    double *want = stored(&tiny, "layers.0.self_attn.q_proj.weight");
+    struct model *model = merged(&tiny, &ad);
+
+    for (size_t o = 0; o < out; o++)
+        for (size_t i = 0; i < in; i++)
+            want[o * in + i] += SCALE * (double)w1[o / (out / 2) * 4 + i / (in / 4)] *
+                                (double)w2[o % (out / 2) * (in / 4) + i % (in / 4)];
+    expect_numbers(model, "blk.0.attn_q.weight", want, n);
+    model_close(model);
+    free(want);
+    end(&ad);
+    tiny_end(&tiny);
+}
