@@ -17,6 +17,7 @@ import numpy as np
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "variants"))
 from gguf_file import Gguf
 from names import gguf_name
+from random_adapters import Adapter
 from weight_files import write_npz, write_safetensors, write_torch
 from random_numbers import WAYS, number
 
@@ -163,7 +164,9 @@ class Case:
             forms = ["unfused"] if self.way and self.way not in ("mlx",) else \
                 ["unfused", "switch", "fused", "fused", "dot", "turned"]
             self.form = pick(self.rng, *forms)
-            if self.form == "turned" and self.way:
+            t = self.config["text_config"]
+            hidden, inner = t["hidden_size"], t["moe_intermediate_size"]
+            if self.form == "turned" and (self.way or hidden in (inner, 2 * inner)):
                 self.form = "switch"
             self.words.append(f"experts {self.form}")
         projections = ["gate_proj", "up_proj"] if "gate_up" in name else ["down_proj"]
@@ -187,67 +190,16 @@ class Case:
         self.stored.update({k: (d, x.reshape(e, rows, *x.shape[1:])) for k, (d, x) in made[0].items()})
         return made[1].reshape(shape)
 
-    # ---- an adapter ----
+    # ---- adapters ----
 
-    def adapter(self, folder):
-        rng = self.rng
-        os.makedirs(folder)
-        names = [n for n, s in self.shapes.items() if len(s) == 2 and "proj" in n and "router" not in n
-                 and ("layers" in n) and rng.integers(3) == 0] or ["layers.0.self_attn.q_proj.weight"]
-        rank, kind = int(pick(rng, 1, 3, 5, 8, 17)), pick(rng, "lora", "lora", "dora", "loha", "mlx")
-        alpha = pick(rng, 1, 4.5, 16)
-        rs = bool(rng.integers(2)) and kind in ("lora", "dora")
-        config = {"peft_type": "LOHA" if kind == "loha" else "LORA", "r": rank,
-                  ("alpha" if kind == "loha" else "lora_alpha"): alpha, "target_modules": ["q_proj"],
-                  "use_dora": kind == "dora", "use_rslora": rs}
-        scale = alpha / (rank ** .5 if rs else rank)
-        if kind == "loha":
-            del config["use_dora"], config["use_rslora"]
-        if kind == "mlx":
-            scale = 3.5
-            config = {"fine_tune_type": "lora", "num_layers": 4,
-                      "lora_parameters": {"rank": rank, "scale": scale, "dropout": 0.0}}
-        strength = pick(rng, 1.0, 1.0, 0.5, -2.0)
-        scale *= strength
-        tensors, dtype = {}, pick(rng, "F32", "BF16", "F16")
-        top = "base_model.model." + pick(rng, "model.", "model.language_model.", "")
-        infix = pick(rng, "", ".default")
-        for n in names:
-            out, cols = self.shapes[n]
-            at = (top if kind != "mlx" else "language_model.model.") + n.removesuffix(".weight")
-            w = self.truth[n].astype("f8")
-
-            def draw(*shape):
-                return number(rng.normal(0, .3, shape), dtype)
-            (a_, a), (b_, b) = draw(rank, cols), draw(out, rank)
-            delta = b.astype("f8") @ a
-            if kind == "loha":
-                (c_, c), (d_, d) = draw(rank, cols), draw(out, rank)
-                tensors.update({at + ".hada_w1_a": b_, at + ".hada_w1_b": a_, at + ".hada_w2_a": d_,
-                                at + ".hada_w2_b": c_})
-                delta = delta * (d.astype("f8") @ c)
-            elif kind == "mlx":
-                tensors[at + ".lora_a"] = (a_[0], np.ascontiguousarray(a_[1].T))
-                tensors[at + ".lora_b"] = (b_[0], np.ascontiguousarray(b_[1].T))
-            else:
-                tensors[f"{at}.lora_A{infix}.weight"], tensors[f"{at}.lora_B{infix}.weight"] = a_, b_
-            w = w + scale * delta
-            if kind == "dora":
-                m_, m = number(rng.uniform(.5, 1, out), dtype)
-                tensors[at + ".lora_magnitude_vector"] = m_
-                w = w * (m / np.sqrt((w * w).sum(1)))[:, None]
-            self.truth[n] = w
-        file = "adapters.safetensors" if kind == "mlx" else pick(
-            rng, "adapter_model.safetensors", "adapter_model.bin")
-        path = os.path.join(folder, file)
-        if file.endswith(".bin"):
-            write_torch(path, tensors, rng)
-        else:
-            write_safetensors(path, tensors)
-        with open(os.path.join(folder, "adapter_config.json"), "w", encoding="utf-8") as f:
-            json.dump(config, f)
-        self.words.append(f"{kind} r{rank} {dtype} x{strength} {file}")
-        return f"{folder}:{strength}" if strength != 1 else folder
+    def adapters(self, work):
+        """Options that merge one, two or three adapters, each into what the one before made."""
+        options = []
+        for i in range(pick(self.rng, 1, 1, 2, 3)):
+            ad = Adapter(self.rng, self.truth, getattr(self, "form", "") != "turned")
+            options += ["--lora", ad.write(os.path.join(work, f"adapter-{i}"))]
+            self.words.append(" ".join(ad.words))
+        return options
 
     # ---- files ----
 
@@ -362,7 +314,7 @@ def main(seed, count):
         with tempfile.TemporaryDirectory() as work:
             case = Case(i, base)
             folder = os.path.join(work, "model")
-            options = ["--lora", case.adapter(os.path.join(work, "adapter"))] if case.rng.integers(3) == 0 else []
+            options = case.adapters(work) if case.rng.integers(3) == 0 else []
             case.write(folder, base_folder)
             got, refusal = convert(folder, work, *options)
             wrong = refusal or judge(case, got)
