@@ -45,7 +45,7 @@ static enum status measure(struct gguf_tensor *t, struct error *err)
     if (strlen(t->name) > NAME_MOST || t->name[0] == '\0')
         return fail(err, ERR_SHAPE, "%s: a name of %zu bytes; GGUF takes 1 to %d",
                     t->name, strlen(t->name), NAME_MOST);
-    assert(info && t->n_dims >= 1 && t->n_dims <= 4);
+    assert(info && t->n_dims >= 0 && t->n_dims <= 4);
     for (int i = 0; i < 4; i++) {
         if (i >= t->n_dims)
             t->ne[i] = 1;

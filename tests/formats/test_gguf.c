@@ -263,6 +263,28 @@ Test(gguf, is_not_laid_out_when_it_could_not_be_read)
     gguf_meta_free(meta);
 }
 
+Test(gguf, a_tensor_without_dimensions_is_one_number)
+{
+    struct gguf_tensor tensor = {.name = "x", .type = TYPE_F32, .n_dims = 0};
+    struct gguf_meta *meta = gguf_meta_new();
+    struct gguf *file = NULL;
+    struct error err = {0};
+    uint8_t *header = NULL, bytes[256] = {0};
+    size_t n_header;
+    uint64_t n_file;
+
+    cr_assert_eq(gguf_layout(meta, &tensor, 1, 32, &header, &n_header, &n_file, &err), OK,
+                 "%s", err.text);
+    cr_assert_leq(n_file, sizeof(bytes));
+    memcpy(bytes, header, n_header);
+    cr_assert_eq(gguf_parse(bytes, (size_t)n_file, &file, &err), OK, "%s", err.text);
+    cr_expect_eq(gguf_at(file, 0)->n_dims, 0);
+    cr_expect_eq(gguf_at(file, 0)->n_bytes, 4);
+    gguf_close(file);
+    free(header);
+    gguf_meta_free(meta);
+}
+
 Test(gguf, texts_that_could_not_be_read_are_not_laid_out)
 {
     static const struct {
