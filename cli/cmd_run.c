@@ -110,11 +110,14 @@ static int32_t *banned_ids(const struct gguf_meta *meta, size_t *n)
 static struct sampler sampler_for(const struct run_call *call,
                                   const struct gguf_meta *meta)
 {
-    const struct gguf_value *top_k = gguf_meta_find(meta, "general.sampling.top_k");
-    const struct gguf_value *top_p = gguf_meta_find(meta, "general.sampling.top_p");
+    int64_t top_k = 0;
+    double top_p = 1;
+
+    (void)gguf_get_int(meta, "general.sampling.top_k", &top_k);
+    (void)gguf_get_real(meta, "general.sampling.top_p", &top_p);
     struct sampler s = {.temperature = (float)call->temperature,
-                        .top_k = top_k ? (uint32_t)gguf_value_int(top_k, 0) : 0,
-                        .top_p = top_p ? (float)gguf_value_real(top_p, 0) : 1.0f,
+                        .top_k = (uint32_t)top_k,
+                        .top_p = (float)top_p,
                         .min_p = (float)call->min_p,
                         .state = call->seed};
 

@@ -125,13 +125,11 @@ static enum status copy_metadata(struct source *src, struct error *err)
 static uint32_t arch_u32(const struct source *src, const char *arch, const char *key)
 {
     char name[128];
+    int64_t n = 0;
 
     snprintf(name, sizeof(name), "%s.%s", arch, key);
-    const struct gguf_value *value = gguf_meta_find(src->meta, name);
-    if (!value || value->type == GGUF_STRING || value->count == 0)
-        return 0;
-    const int64_t n = gguf_value_int(value, 0);
-    return n > 0 && n <= UINT32_MAX ? (uint32_t)n : 0;
+    return gguf_get_int(src->meta, name, &n) && n > 0 && n <= UINT32_MAX ? (uint32_t)n
+                                                                         : 0;
 }
 
 static enum status find_facts(struct source *src, struct error *err)

@@ -110,6 +110,10 @@ bool gguf_get_u32(const struct gguf_meta *meta, const char *key, uint32_t *out);
 bool gguf_get_i32(const struct gguf_meta *meta, const char *key, int32_t *out);
 bool gguf_get_f32(const struct gguf_meta *meta, const char *key, float *out);
 bool gguf_get_bool(const struct gguf_meta *meta, const char *key, bool *out);
+/* Getters of numbers of any width: false when the key is absent or holds something else. The whole
+ * number, or of an array of whole numbers the first; the number, whole or not. U64 wraps. */
+bool gguf_get_int(const struct gguf_meta *meta, const char *key, int64_t *out);
+bool gguf_get_real(const struct gguf_meta *meta, const char *key, double *out);
 /* Element i of any integer or bool array (or scalar, for i == 0), widened; i < count. */
 int64_t gguf_value_int(const struct gguf_value *value, uint64_t i);
 double gguf_value_real(const struct gguf_value *value, uint64_t i);

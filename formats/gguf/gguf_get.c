@@ -116,6 +116,32 @@ double gguf_value_real(const struct gguf_value *value, uint64_t i)
     return v;
 }
 
+static bool is_real(enum gguf_type type)
+{
+    return type == GGUF_F32 || type == GGUF_F64;
+}
+
+bool gguf_get_int(const struct gguf_meta *meta, const char *key, int64_t *out)
+{
+    const struct gguf_value *value = gguf_meta_find(meta, key);
+
+    if (!value || value->count == 0 || value->element == GGUF_STRING ||
+        is_real(value->element))
+        return false;
+    *out = gguf_value_int(value, 0);
+    return true;
+}
+
+bool gguf_get_real(const struct gguf_meta *meta, const char *key, double *out)
+{
+    const struct gguf_value *value = gguf_meta_find(meta, key);
+
+    if (!value || value->type == GGUF_STRING || value->type == GGUF_ARRAY)
+        return false;
+    *out = gguf_value_real(value, 0);
+    return true;
+}
+
 struct gguf_str gguf_value_str(const struct gguf_value *value, uint64_t i)
 {
     uint64_t begin = i > 0 ? value->ends[i - 1] + 1 : 0;

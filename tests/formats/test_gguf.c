@@ -129,6 +129,34 @@ Test(gguf, metadata_survive_a_file)
     gguf_meta_free(meta);
 }
 
+Test(gguf, numbers_are_asked_for_whatever_their_type)
+{
+    static const int32_t layers[] = {4, 2};
+    const struct gguf_str text = {"x", 1};
+    struct gguf_meta *meta = gguf_meta_new();
+    struct error err;
+    int64_t n = 7;
+    double x = 7;
+
+    MUST(gguf_set_u16(meta, "whole", 65535, &err));
+    MUST(gguf_set_f32(meta, "real", 0.5f, &err));
+    MUST(gguf_set_array(meta, "layers", GGUF_I32, layers, 2, &err));
+    MUST(gguf_set_array(meta, "none", GGUF_I32, layers, 0, &err));
+    MUST(gguf_set_strings(meta, "texts", &text, 1, &err));
+    MUST(gguf_set_str(meta, "text", "4", 1, &err));
+    cr_expect(gguf_get_int(meta, "whole", &n) && n == 65535);
+    cr_expect(gguf_get_real(meta, "whole", &x) && x == 65535);
+    cr_expect(gguf_get_int(meta, "layers", &n) && n == 4);
+    cr_expect(gguf_get_real(meta, "real", &x) && x == 0.5);
+    for (const char *const *key =
+             (const char *const[]){"real", "none", "texts", "text", "absent", NULL};
+         *key; key++)
+        cr_expect_not(gguf_get_int(meta, *key, &n), "%s", *key);
+    cr_expect_not(gguf_get_real(meta, "layers", &x));
+    cr_expect_not(gguf_get_real(meta, "text", &x));
+    gguf_meta_free(meta);
+}
+
 Test(gguf, metadata_keep_their_order_when_they_change)
 {
     struct gguf_meta *meta = make_meta(), *copy = gguf_meta_copy(meta);
