@@ -52,6 +52,40 @@ static void add_file(struct sha256 *hash, const char *path)
     add_bytes(hash, facts, sizeof(facts));
 }
 
+/* Configurations say how stored numbers are to be read; those that are not there count as that. */
+static bool add_configs(struct sha256 *hash, const char *folder, const char *const *names)
+{
+    for (; *names; names++) {
+        struct arena arena = {0};
+        const char *path = arena_printf(&arena, "%s/%s", folder, *names);
+
+        if (path)
+            add_file(hash, path);
+        arena_free(&arena);
+        if (!path)
+            return false;
+    }
+    return true;
+}
+
+static bool add_sources(struct sha256 *hash, const struct work *work,
+                        const struct source_options *options)
+{
+    static const char *const of_checkpoint[] = {"config.json", "quantize_config.json",
+                                                "quant_config.json", NULL};
+    static const char *const of_adapter[] = {"adapter_config.json", NULL};
+    const struct checkpoint *cp = work->src->cp;
+    bool ok = !cp || add_configs(hash, checkpoint_folder(cp), of_checkpoint);
+
+    for (size_t i = 0; i < source_n_files(work->src); i++)
+        add_file(hash, file_path(source_file(work->src, i)));
+    for (size_t i = 0; ok && i < options->n_loras; i++) {
+        ok = add_configs(hash, options->loras[i].path, of_adapter);
+        add_bytes(hash, &options->loras[i].scale, sizeof(double));
+    }
+    return ok;
+}
+
 enum status journal_identity(const struct work *work,
                              const struct convert_options *options, uint8_t identity[32],
                              struct error *err)
@@ -65,11 +99,9 @@ enum status journal_identity(const struct work *work,
     add_bytes(hash, &method, sizeof(method));
     for (size_t i = 0; i < work->n_files; i++)
         add_bytes(hash, work->files[i].header, work->files[i].n_header);
-    for (size_t i = 0; i < source_n_files(work->src); i++)
-        add_file(hash, file_path(source_file(work->src, i)));
-    for (size_t i = 0; i < options->source.n_loras; i++) {
-        add_file(hash, options->source.loras[i].path);
-        add_bytes(hash, &options->source.loras[i].scale, sizeof(double));
+    if (!add_sources(hash, work, &options->source)) {
+        sha256_free(hash);
+        return fail(err, ERR_NOMEM, "no memory for a path");
     }
     sha256_final(hash, identity);
     return OK;

@@ -7,8 +7,9 @@
  *     <XXH3 of the packed bytes of slab 0: 16 hex digits>
  *     <... of slab 1>
  *
- * The identity is a hash over everything that decides the bytes: headers of the outputs, the source
- * files' names, sizes and times, adapters, importance matrix, recipe, method, version. A resumed run
+ * The identity is a hash over everything that decides the bytes: headers of the outputs (which hold
+ * the hashes of statistics, and the types), the version, the method, adapters' scales; and of the
+ * source's files, adapters' and configurations among them, names, sizes, times and inodes. A resumed run
  * reads every slab of the journal back and compares its hash, so what a crash lost is written again.
  */
 #ifndef CONVERT_JOURNAL_H
@@ -41,7 +42,7 @@ MUST_CHECK enum status journal_add(struct journal *journal, uint64_t hash,
 /* Close; the file stays for a later resume, or goes. NULL is fine. */
 void journal_close(struct journal *journal, bool keep);
 
-/* Everything that decides the bytes, hashed. */
+/* Everything that decides the bytes, hashed. ERR_NOMEM. */
 MUST_CHECK enum status journal_identity(const struct work *work,
                                         const struct convert_options *options,
                                         uint8_t identity[32], struct error *err);

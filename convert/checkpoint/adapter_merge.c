@@ -488,6 +488,13 @@ enum status adapters_claim(struct checkpoint *cp, struct error *err)
     return st;
 }
 
+const struct file *adapters_file(const struct checkpoint *cp, size_t i)
+{
+    const struct adapter *ad = &cp->adapters[i];
+
+    return ad->shards ? shards_file(ad->shards, 0) : archive_file(ad->archive, 0);
+}
+
 void adapters_close(struct checkpoint *cp)
 {
     for (size_t i = 0; i < cp->n_adapters; i++) {

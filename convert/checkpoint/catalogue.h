@@ -118,6 +118,8 @@ MUST_CHECK enum status quantized_claim(struct checkpoint *cp, struct error *err)
 MUST_CHECK enum status plain_claim(struct checkpoint *cp, struct error *err);
 MUST_CHECK enum status experts_claim(struct checkpoint *cp, struct error *err);
 MUST_CHECK enum status adapters_claim(struct checkpoint *cp, struct error *err);
+const struct file *adapters_file(const struct checkpoint *cp,
+                                 size_t i); /* has one each */
 void adapters_close(struct checkpoint *cp);
 MUST_CHECK enum status modules_claim(struct checkpoint *cp, struct error *err);
 const struct file *modules_file(const struct checkpoint *cp, size_t i);

@@ -137,7 +137,8 @@ MUST_CHECK enum status checkpoint_read_aside(struct checkpoint *cp, const char *
 size_t checkpoint_notes(const struct checkpoint *cp);
 const char *checkpoint_note(const struct checkpoint *cp, size_t i);
 
-/* The weights files behind it, for identity and for the check that nobody changed them. */
+/* The weights files behind it, adapters' among them, for identity and for the check that nobody
+ * changed them. */
 size_t checkpoint_n_files(const struct checkpoint *cp);
 const struct file *checkpoint_file(const struct checkpoint *cp, size_t i);
 

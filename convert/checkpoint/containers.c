@@ -130,13 +130,15 @@ static size_t n_containers(const struct checkpoint *cp)
 
 size_t checkpoint_n_files(const struct checkpoint *cp)
 {
-    return n_containers(cp) + cp->n_modules;
+    return n_containers(cp) + cp->n_modules + cp->n_adapters;
 }
 
 const struct file *checkpoint_file(const struct checkpoint *cp, size_t i)
 {
     const size_t n = n_containers(cp);
 
+    if (i >= n + cp->n_modules)
+        return adapters_file(cp, i - n - cp->n_modules);
     if (i >= n)
         return modules_file(cp, i - n);
     return cp->shards ? shards_file(cp->shards, (int)i)

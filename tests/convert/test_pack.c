@@ -2,6 +2,7 @@
  * test_pack.c - writing: the same bytes whatever happens on the way, and nothing half-written
  */
 #include "convert/convert.h"
+#include "formats/safetensors/safetensors.h"
 #include "tests/convert/tiny.h"
 
 #include <criterion/criterion.h>
@@ -219,9 +220,9 @@ Test(pack, a_gguf_takes_the_template_it_is_given)
 /* ---- interrupted ---- */
 
 /* Convert with a limit on the size of files: what a full disk looks like from here. */
-static enum status run_limited(const struct place *place,
-                               const struct convert_options *options, rlim_t limit,
-                               struct error *err)
+static enum status run_source_limited(const char *source, const struct place *place,
+                                      const struct convert_options *options, rlim_t limit,
+                                      struct error *err)
 {
     struct rlimit old, now;
     struct convert_result result;
@@ -232,12 +233,18 @@ static enum status run_limited(const struct place *place,
     now = old;
     now.rlim_cur = limit;
     setrlimit(RLIMIT_FSIZE, &now);
-    const enum status st =
-        convert_run(model_folder, place->out, options, NULL, &result, err);
+    const enum status st = convert_run(source, place->out, options, NULL, &result, err);
     setrlimit(RLIMIT_FSIZE, &old);
     if (st == OK)
         convert_result_free(&result);
     return st;
+}
+
+static enum status run_limited(const struct place *place,
+                               const struct convert_options *options, rlim_t limit,
+                               struct error *err)
+{
+    return run_source_limited(model_folder, place, options, limit, err);
 }
 
 static bool has_final_name(const struct place *place)
@@ -378,6 +385,66 @@ Test(pack, a_resume_that_is_refused_leaves_what_was_done)
         run(&place, &(struct convert_options){.type = "Q8_0", .resume = true});
     cr_expect_eq(count_files(place.folder), 2);
     convert_result_free(&r);
+    fixture_remove(place.folder);
+}
+
+/* A rank-2 adapter of one matrix; `path` becomes that of its weights. */
+static void write_adapter(const char *folder, char path[FIXTURE_PATH])
+{
+    static const char config[] = "{\"peft_type\": \"LORA\", \"r\": 2, \"lora_alpha\": 4}";
+    const float a[2 * 32] = {1, 0.25f}, b[32 * 2] = {0.5f};
+    const struct safetensors_item items[] = {
+        {"base_model.model.model.layers.0.mlp.up_proj.lora_A.weight",
+         DTYPE_F32,
+         2,
+         {2, 32},
+         a},
+        {"base_model.model.model.layers.0.mlp.up_proj.lora_B.weight",
+         DTYPE_F32,
+         2,
+         {32, 2},
+         b}};
+    struct error err = {0};
+
+    fixture_join(path, folder, "adapter_config.json");
+    fixture_write(path, config, strlen(config));
+    fixture_join(path, folder, "adapter_model.safetensors");
+    cr_assert_eq(safetensors_write(path, items, 2, NULL, true, &err), OK, "%s", err.text);
+}
+
+/* What is written over in place changes neither its folder nor its name. */
+Test(pack, resumes_only_with_the_adapter_and_configuration_it_began_with)
+{
+    char adapter[FIXTURE_PATH], weights[FIXTURE_PATH], config[FIXTURE_PATH];
+    struct place place = place_begin();
+    struct convert_result result;
+    struct tiny tiny;
+    struct error err = {0};
+
+    fixture_folder(adapter);
+    write_adapter(adapter, weights);
+    tiny_begin(&tiny, TINY_E2B);
+    tiny_write(&tiny);
+    fixture_join(config, tiny.folder, "config.json");
+    const struct convert_lora lora = {adapter, 1};
+    struct convert_options options = {.type = "Q8_0",
+                                      .source = {.loras = &lora, .n_loras = 1}};
+
+    for (int what = 0; what < 2; what++) {
+        options.resume = false;
+        cr_assert_eq(run_source_limited(tiny.folder, &place, &options, 250000, &err),
+                     ERR_IO, "%s", err.text);
+        if (what == 0)
+            cr_assert_eq(file_overwrite(weights, 8, "{", 1, &err), OK, "%s", err.text);
+        else
+            cr_assert_eq(file_overwrite(config, 0, "{", 1, &err), OK, "%s", err.text);
+        options.resume = true;
+        cr_expect_eq(convert_run(tiny.folder, place.out, &options, NULL, &result, &err),
+                     ERR_USAGE);
+        cr_expect_not_null(strstr(err.text, "another conversion"), "%s", err.text);
+    }
+    tiny_end(&tiny);
+    fixture_remove(adapter);
     fixture_remove(place.folder);
 }
 
