@@ -4,6 +4,7 @@
 #include "convert/journal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -176,6 +177,18 @@ static enum status read_old(struct journal *journal, const char *head, struct er
     return st;
 }
 
+/* Nobody's link is followed: the name is known before, and the folder may be anybody's. */
+static FILE *open_file(const char *path, bool resume)
+{
+    const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | (resume ? 0 : O_CREAT | O_TRUNC);
+    const int fd = open(path, flags, 0666);
+    FILE *file = fd >= 0 ? fdopen(fd, resume ? "r+" : "w") : NULL;
+
+    if (fd >= 0 && !file)
+        close(fd);
+    return file;
+}
+
 enum status journal_open(const char *path, const uint8_t identity[32], bool resume,
                          struct journal **out, struct error *err)
 {
@@ -194,7 +207,7 @@ enum status journal_open(const char *path, const uint8_t identity[32], bool resu
     if (resume)
         st = read_old(journal, head, err);
     if (st == OK) {
-        journal->file = fopen(journal->path, resume ? "r+" : "w");
+        journal->file = open_file(journal->path, resume);
         if (!journal->file || (!resume && fputs(head, journal->file) < 0) ||
             fflush(journal->file) != 0)
             st = fail(err, ERR_IO, "%s: %s", journal->path, strerror(errno));
@@ -240,10 +253,10 @@ void journal_close(struct journal *journal, bool keep)
 {
     if (!journal)
         return;
+    if (journal->file && !keep)
+        remove(journal->path);
     if (journal->file)
         fclose(journal->file);
-    if (!keep)
-        remove(journal->path);
     free(journal->path);
     free(journal->hashes);
     free(journal);

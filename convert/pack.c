@@ -195,6 +195,8 @@ static enum status skip_written(struct pack *pack, size_t n_packed, struct error
                              slab.n_padding, err);
         pack->cursor = ahead;
         n++;
+        if (st == OK)
+            st = interrupt_check(err);
     }
     free(bytes);
     return st == OK ? journal_cut(pack->journal, n, err) : st;

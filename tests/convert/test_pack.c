@@ -388,6 +388,30 @@ Test(pack, a_resume_that_is_refused_leaves_what_was_done)
     fixture_remove(place.folder);
 }
 
+Test(pack, a_link_in_the_place_of_the_journal_is_not_followed)
+{
+    struct place place = place_begin();
+    char victim[FIXTURE_PATH], journal[FIXTURE_PATH];
+    struct convert_result result;
+    struct error err = {0};
+    char *text = NULL;
+    size_t n = 0;
+
+    fixture_join(victim, place.folder, "victim");
+    fixture_write(victim, "precious", 8);
+    fixture_join(journal, place.folder, ".out-00001-of-00002.gguf.journal");
+    cr_assert_eq(symlink(victim, journal), 0);
+    cr_expect_eq(convert_run(model_folder, place.out,
+                             &(struct convert_options){.type = "Q8_0"}, NULL, &result,
+                             &err),
+                 ERR_IO);
+    cr_assert_eq(file_read_all(victim, 64, &text, &n, &err), OK);
+    cr_expect_str_eq(text, "precious");
+    cr_expect_eq(count_files(place.folder), 2, "the link and what it leads to");
+    free(text);
+    fixture_remove(place.folder);
+}
+
 /* A rank-2 adapter of one matrix; `path` becomes that of its weights. */
 static void write_adapter(const char *folder, char path[FIXTURE_PATH])
 {
