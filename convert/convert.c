@@ -2,6 +2,7 @@
  * convert.c - the two verbs: plan a conversion, and run it
  */
 #include "convert/convert.h"
+#include "convert/feedback.h"
 #include "convert/own_statistics.h"
 #include "convert/pack.h"
 #include "convert/slabs.h"
@@ -111,6 +112,25 @@ void plan_free(struct plan *plan)
 
 /* ---- running ---- */
 
+/* What error feedback adds: the largest item's, and a slab's rows decoded and in groups of columns. */
+static uint64_t feedback_need(const struct work *work)
+{
+    uint64_t most = 0;
+
+    for (size_t i = 0; i < work->n_items; i++) {
+        const struct work_item *item = &work->items[i];
+        const uint64_t cols = item->e->ne[0];
+        const uint64_t rows =
+            2 * sizeof(float) * (cols > SLAB_WEIGHTS ? cols : SLAB_WEIGHTS);
+        const uint64_t n = item->method == METHOD_COMPENSATE
+                               ? rows + feedback_bytes(work->moments, item)
+                               : 0;
+
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
 /* Memory the pass will hold: buffers, scratch, headers with their metadata, and the program. */
 static enum status check_memory(const struct work *work, uint64_t max_memory,
                                 struct error *err)
@@ -120,8 +140,9 @@ static enum status check_memory(const struct work *work, uint64_t max_memory,
     const uint64_t limit = max_memory ? max_memory : (uint64_t)1 << 30;
     const uint64_t slots = 3 * ((uint64_t)sizes.raw + sizes.packed);
     const uint64_t piece = sizes.row > 32768 ? sizes.row : 32768;
-    uint64_t need =
-        program + slots + (uint64_t)parallel_threads() * piece * sizeof(float);
+    uint64_t need = program + slots +
+                    (uint64_t)parallel_threads() * piece * sizeof(float) +
+                    feedback_need(work);
 
     for (size_t i = 0; i < work->n_files; i++)
         need += 4 * (uint64_t)work->files[i].n_header;

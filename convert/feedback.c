@@ -80,6 +80,20 @@ bool feedback_covers(const struct moments *moments, const struct work_item *item
     return compensate_can(item->type) && feedback_entry(moments, item, 0, &entry);
 }
 
+uint64_t feedback_bytes(const struct moments *moments, const struct work_item *item)
+{
+    struct moments_entry entry;
+
+    if (!feedback_entry(moments, item, 0, &entry))
+        return 0;
+    const uint64_t square = (uint64_t)entry.group * entry.group;
+    const uint64_t n_groups = entry.n / entry.group;
+    const uint64_t metrics = n_groups > 2 ? 8 * (n_groups - 1) : 8;
+    const uint64_t means = item->e->n_dims == 3 ? 16 : 0; /* two f32, a sum of f64 */
+
+    return (8 + 24 + metrics + means) * square;
+}
+
 /* ---- one group of one matrix ---- */
 
 /* Everything that judging a group needs. */

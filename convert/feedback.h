@@ -7,7 +7,7 @@
  * bytes are a function of weights, moments and options.
  *
  * Wide inputs have their moments in equal groups of columns (formats/moments), each with a metric of
- * its own: memory stays below 28 * MOMENTS_COLUMNS^2 bytes.
+ * its own. Memory: feedback_bytes().
  */
 #ifndef CONVERT_FEEDBACK_H
 #define CONVERT_FEEDBACK_H
@@ -19,6 +19,11 @@ struct feedback;
 
 /* True when the file has the input of this item's matrices and the type can be compensated. */
 bool feedback_covers(const struct moments *moments, const struct work_item *item);
+
+/* Bytes that rounding the item takes at most, apart from its rows: of G groups of g columns two squares
+ * of moments (f32), a metric in the making (24 g^2) beside the best so far or those of the groups
+ * before (8 g^2 each); for experts their means as well. 0 where nothing covers it. */
+uint64_t feedback_bytes(const struct moments *moments, const struct work_item *item);
 
 /* `moments` is borrowed. ERR_NOMEM. */
 MUST_CHECK enum status feedback_new(const struct moments *moments, struct feedback **out,

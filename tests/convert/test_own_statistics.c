@@ -3,6 +3,7 @@
  */
 #include "convert/calibrate/calibrate.h"
 #include "convert/convert.h"
+#include "convert/slabs.h"
 #include "formats/tokenizer/tokenizer.h"
 #include "tests/convert/tiny.h"
 
@@ -279,23 +280,64 @@ Test(own_statistics, are_those_of_calibrate, .timeout = 300)
     free(words);
 }
 
-/* The importance matrix that a conversion of these options would gather from a text. */
-static void calibrate_to(const char *name, const struct calibrate_document *d)
+/* What a conversion would gather from a text, to the files these options name. */
+static void calibrate_to(const struct calibrate_options *options,
+                         const struct calibrate_document *d)
 {
     const struct calibrate_cut cut = {.tokens = 1024, .held_every = 8};
-    char path[FIXTURE_PATH];
-    const struct calibrate_options options = {.imatrix = path, .force = true};
     struct model *model = open_tiny();
     struct calibrate_report report;
     struct calibrate_text text;
     struct error err = {0};
 
-    fixture_join(path, tiny.folder, name);
     cr_assert_eq(calibrate_text_make(model, d, 1, &cut, &text, &err), OK, "%s", err.text);
-    cr_assert_eq(calibrate_run(model, &text, &options, NULL, &report, &err), OK, "%s",
+    cr_assert_eq(calibrate_run(model, &text, options, NULL, &report, &err), OK, "%s",
                  err.text);
     calibrate_text_free(&text);
     model_close(model);
+}
+
+/* True when a conversion of these options is not refused for the memory it takes. */
+static bool fits_in(struct convert_options options, uint64_t max_memory)
+{
+    struct convert_result result;
+    struct error err = {0};
+    char out[FIXTURE_PATH];
+
+    fixture_join(out, tiny.folder, "fits.gguf");
+    options.force = true;
+    options.max_memory = max_memory;
+    if (convert_run(tiny.folder, out, &options, NULL, &result, &err) == OK) {
+        convert_result_free(&result);
+        return true;
+    }
+    cr_assert_not_null(strstr(err.text, "--max-memory"), "%s", err.text);
+    return false;
+}
+
+/* Two squares of moments in f32, a metric in the making and the best one so far; and a slab's rows. */
+Test(own_statistics, count_towards_the_memory_of_a_conversion, .timeout = 300)
+{
+    enum { SQUARE = 64 * 64 }; /* of the columns of the widest input */
+    char *words = repeat("It was the best of times, it was the worst of times. ", 200);
+    const struct calibrate_document d = document("words", words);
+    char path[FIXTURE_PATH];
+    struct convert_options options = {
+        .type = "Q4_0", .method = METHOD_SEARCH, .moments = path};
+    uint64_t low = 1 << 20, high = 1 << 28; /* what does not suffice, and what does */
+
+    fixture_join(path, tiny.folder, "words.moments");
+    calibrate_to(&(struct calibrate_options){.moments = path}, &d);
+    while (high - low > SQUARE / 8) {
+        const uint64_t middle = low + (high - low) / 2;
+
+        *(fits_in(options, middle) ? &high : &low) = middle;
+    }
+    options.method = METHOD_COMPENSATE;
+    low += 2 * sizeof(float) * SLAB_WEIGHTS;
+    cr_expect_not(fits_in(options, low + 39 * SQUARE));
+    cr_expect(fits_in(options, low + 41 * SQUARE));
+    free(words);
 }
 
 static void interrupt(void *arg, const char *what, uint64_t done, uint64_t total)
@@ -367,7 +409,8 @@ Test(own_statistics, of_other_texts_are_not_taken_up, .timeout = 300)
 
     options.method = METHOD_SEARCH;
     convert("whole.gguf", &options, whole);
-    calibrate_to("left.gguf.imatrix", &d);
+    fixture_join(out, tiny.folder, "left.gguf.imatrix");
+    calibrate_to(&(struct calibrate_options){.imatrix = out}, &d);
     fixture_join(out, tiny.folder, "left.gguf");
     options.resume = true;
     options.documents = &e;
