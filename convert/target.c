@@ -214,9 +214,11 @@ enum status target_origin(struct work *work, const struct convert_options *optio
                     "--ple-size chooses the table's type and --ple-type gives it: one of "
                     "them");
     st = sha256_file(options->sensitivity, digest, err);
+    if (st != OK)
+        return st;
     work->origin.target_size = options->target_size;
     sha256_hex(digest, work->origin.sensitivity);
-    return st;
+    return OK;
 }
 
 enum status target_choose(struct work *work, const struct convert_options *options,

@@ -126,9 +126,8 @@ struct merge {
     uint64_t rows_per_expert;      /* those of the tensor, where there are no experts */
     uint64_t part_from, part_rows; /* of each expert's rows, those that change */
     float scale;
-    const void *own;        /* what else a kind needs */
-    const uint64_t *rows;   /* replaced rows, rising; `rank` of them */
-    const uint64_t *places; /* where each stands in its tensor */
+    const void *own;      /* what else a kind needs */
+    const uint64_t *rows; /* row i of tensor 0 replaces rows[i]; `rank` of them */
 };
 
 /* Wrap `t` in m (copied to the arena). `what`: "LoRA r8". ERR_NOMEM. */

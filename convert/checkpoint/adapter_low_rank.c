@@ -282,7 +282,7 @@ static void replace_rows(const struct merge *m, const uint8_t *const *bytes,
 
     for (uint64_t i = 0; i < m->rank; i++)
         if (m->rows[i] >= from && m->rows[i] < from + n)
-            dtype_widen(m->tensors[0]->t->dtype, bytes[0] + m->places[i] * cols * width,
+            dtype_widen(m->tensors[0]->t->dtype, bytes[0] + i * cols * width,
                         x + (m->rows[i] - from) * cols, (size_t)cols);
 }
 
@@ -312,9 +312,8 @@ static enum status merge_rows(struct adapter *ad, const struct adapter_group *gr
     const size_t n = json_array_size(list);
     struct merge m = {.apply = replace_rows, .rank = n};
     uint64_t *rows = arena_array(&ad->cp->arena, n + 1, sizeof(*rows));
-    uint64_t *places = arena_array(&ad->cp->arena, n + 1, sizeof(*places));
 
-    if (!rows || !places)
+    if (!rows)
         return fail(err, ERR_NOMEM, "%s: no memory to merge into it", t->name);
     if (raw->t->n_dims != 2 || raw->t->dims[0] != n || raw->t->dims[1] != source_cols(t))
         return adapter_misfit(ad, raw, err,
@@ -326,10 +325,8 @@ static enum status merge_rows(struct adapter *ad, const struct adapter_group *gr
             return adapter_misfit(ad, raw, err, "row %lld is not in the table",
                                   (long long)row);
         rows[i] = (uint64_t)row;
-        places[i] = i;
     }
     m.rows = rows;
-    m.places = places;
     merge_reads(&m, raw);
     return merge_wrap(ad->cp, t, &m, "token rows", err);
 }

@@ -9,6 +9,8 @@
 #include "convert/checkpoint/catalogue.h"
 #include "formats/safetensors/safetensors.h"
 
+#include <stdlib.h>
+
 enum { FIRST_DENSE = 2, MAX_MODULES = 16 };
 
 struct dense_module {
@@ -37,6 +39,17 @@ static enum status module_path(struct checkpoint *cp, const json_t *module,
     return *out ? OK : fail(err, ERR_NOMEM, "no memory for a path");
 }
 
+/* Modes are keys of their own, or, in the newer form, the value of one. What is not said is the mean. */
+static bool is_other_pooling(const char *key, const json_t *value)
+{
+    static const char mode[] = "pooling_mode";
+
+    if (strcmp(key, mode) == 0)
+        return json_is_string(value) && strcmp(json_string_value(value), "mean") != 0;
+    return strncmp(key, mode, strlen(mode)) == 0 && key[strlen(mode)] == '_' &&
+           json_is_true(value) != (strcmp(key, "pooling_mode_mean_tokens") == 0);
+}
+
 static enum status check_pooling(struct checkpoint *cp, const json_t *module,
                                  struct error *err)
 {
@@ -50,13 +63,14 @@ static enum status check_pooling(struct checkpoint *cp, const json_t *module,
         return st;
     json_object_foreach(config, key, value)
     {
-        const bool is_mode = strncmp(key, "pooling_mode_", strlen("pooling_mode_")) == 0;
-        const bool is_mean = strcmp(key, "pooling_mode_mean_tokens") == 0;
+        if (st != OK || !is_other_pooling(key, value))
+            continue;
+        char *text = json_dumps(value, JSON_ENCODE_ANY);
 
-        if (st == OK && is_mode && json_is_true(value) != is_mean)
-            st = fail(err, ERR_UNSUPPORTED,
-                      "%s: %s is %s (the mean of all tokens expected)", path, key,
-                      is_mean ? "not true" : "true");
+        st = fail(err, ERR_UNSUPPORTED,
+                  "%s: %s is %.40s (the mean of all tokens expected)", path, key,
+                  text ? text : "something else");
+        free(text);
     }
     json_decref(config);
     return st;

@@ -8,6 +8,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 /* A model's tensors, in order: names, types, shapes, numbers. Not its metadata. */
 static uint64_t model_hash(const struct model *model)
@@ -599,5 +600,34 @@ Test(source, says_what_is_missing_from_a_folder)
     cr_expect_not_null(strstr(err.text, "tokenizer"), "%s", err.text);
     cr_expect_eq(convert_open_source("/nowhere/at/all", NULL, &model, &err), ERR_USAGE);
     cr_expect_not_null(strstr(err.text, "/nowhere/at/all"), "%s", err.text);
+    tiny_end(&tiny);
+}
+
+Test(source, refuses_a_pooling_that_is_not_the_mean)
+{
+    static const struct {
+        const char *config, *says;
+    } cases[] = {
+        {"{\"pooling_mode_cls_token\": true}", "pooling_mode_cls_token is true"},
+        {"{\"pooling_mode_mean_tokens\": false}", "pooling_mode_mean_tokens is false"},
+        {"{\"pooling_mode\": \"lasttoken\"}", "pooling_mode is \"lasttoken\""},
+    };
+    static const char modules[] =
+        "[{\"type\": \"sentence_transformers.models.Pooling\", \"path\": \"1_Pooling\"}]";
+    char path[FIXTURE_PATH], folder[FIXTURE_PATH];
+    struct tiny tiny;
+
+    tiny_begin(&tiny, TINY_GEMMA3);
+    fixture_join(path, tiny.folder, "modules.json");
+    fixture_write(path, modules, strlen(modules));
+    fixture_join(folder, tiny.folder, "1_Pooling");
+    cr_assert_eq(mkdir(folder, 0700), 0);
+    fixture_join(path, folder, "config.json");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        fixture_write(path, cases[i].config, strlen(cases[i].config));
+        expect_refused(&tiny, ERR_UNSUPPORTED, "1_Pooling/config.json", cases[i].says);
+    }
+    fixture_write(path, "{\"pooling_mode\": \"mean\"}", 24);
+    (void)opened(&tiny);
     tiny_end(&tiny);
 }
