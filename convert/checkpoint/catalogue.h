@@ -41,8 +41,10 @@ MUST_CHECK enum status raw_floats(struct checkpoint *cp, const struct raw_tensor
 struct checkpoint {
     struct arena arena; /* owns every small thing below */
     const char *path, *folder;
-    json_t *config; /* owned */
-    const char *layout;
+    const char *quantizer; /* what made its codes, as people call it; or NULL */
+    json_t *config;        /* owned */
+    const char *files;     /* "2 shards" */
+    const char *layout;    /* the same and what its weights are: "2 shards, BF16" */
 
     struct shards *shards;   /* owned; NULL when the weights are in an archive */
     struct archive *archive; /* owned; NULL when they are in shards */

@@ -113,8 +113,9 @@ MUST_CHECK enum status checkpoint_open(const char *path, const struct convert_lo
 
 const char *checkpoint_folder(const struct checkpoint *cp);
 const json_t *checkpoint_config(const struct checkpoint *cp); /* config.json */
-const char *checkpoint_layout(const struct checkpoint *cp);   /* "2 shards, BF16" */
-uint64_t checkpoint_bytes(const struct checkpoint *cp);       /* of all weights files */
+const char *checkpoint_layout(
+    const struct checkpoint *cp); /* "2 shards, BF16", "1 shard, AWQ 4 bit g32" */
+uint64_t checkpoint_bytes(const struct checkpoint *cp); /* of all weights files */
 
 size_t checkpoint_count(const struct checkpoint *cp);
 const struct source_tensor *checkpoint_at(const struct checkpoint *cp,

@@ -63,6 +63,16 @@ static enum status list_raws(struct checkpoint *cp, struct error *err)
     return check_unique(cp, err);
 }
 
+static const char *kind_of_file(const struct checkpoint *cp)
+{
+    const char *dot = cp->shards ? NULL : strrchr(file_path(checkpoint_file(cp, 0)), '.');
+
+    if (cp->shards)
+        return "shard";
+    return dot && (strcmp(dot, ".npz") == 0 || strcmp(dot, ".npy") == 0) ? "NumPy file"
+                                                                         : "PyTorch file";
+}
+
 /* "3 shards, BF16": how many files, and the type of most bytes. */
 static enum status describe(struct checkpoint *cp, struct error *err)
 {
@@ -75,9 +85,10 @@ static enum status describe(struct checkpoint *cp, struct error *err)
     for (int d = 0; d < DTYPE_COUNT; d++)
         if (bytes[d] > bytes[most])
             most = d;
-    cp->layout =
-        arena_printf(&cp->arena, "%zu %s%s, %s", n, cp->shards ? "shard" : "archive",
-                     n == 1 ? "" : "s", dtype_name((enum dtype)most));
+    cp->files = arena_printf(&cp->arena, "%zu %s%s", n, n ? kind_of_file(cp) : "file",
+                             n == 1 ? "" : "s");
+    cp->layout = arena_printf(&cp->arena, "%s, %s", cp->files ? cp->files : "",
+                              dtype_name((enum dtype)most));
     return cp->layout ? OK : fail(err, ERR_NOMEM, "no memory for a sentence");
 }
 

@@ -169,6 +169,8 @@ MUST_CHECK enum status gptq_claim(struct checkpoint *cp, const json_t *config,
                                   struct error *err);
 MUST_CHECK enum status awq_claim(struct checkpoint *cp, const json_t *config,
                                  struct error *err);
+MUST_CHECK enum status autoround_claim(struct checkpoint *cp, const json_t *config,
+                                       struct error *err);
 MUST_CHECK enum status bitsandbytes_claim(struct checkpoint *cp, const json_t *config,
                                           struct error *err);
 MUST_CHECK enum status mlx_claim(struct checkpoint *cp, const json_t *config,

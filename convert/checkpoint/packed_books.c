@@ -119,16 +119,23 @@ static enum status take_nested(const struct module *m, struct packed *p,
 {
     const uint64_t block = packed_config_u64(state, "nested_blocksize", 256);
     const struct raw_tensor *raw;
-    enum status st = take_book(m, ".weight.nested_quant_map", 256, &p->nested_book, err);
+    enum status st = take_book(m, ".nested_quant_map", 256, &p->nested_book, err);
 
     if (st == OK)
-        st = module_need(m, ".weight.nested_absmax", &raw, err);
+        st = module_need(m, ".nested_absmax", &raw, err);
     if (st != OK)
         return st;
     if (block == 0 || block > 1u << 20 || raw->t->dtype != DTYPE_F32)
         return module_misfit(m, raw, err, "F32 scales of blocks expected");
     p->nested_offset = (float)json_number_value(json_object_get(state, "nested_offset"));
     return section_along(m, p, NESTED, raw, p->group * block, 4, err);
+}
+
+static bool is_named(const json_t *state, const char *name)
+{
+    const char *type = json_string_value(json_object_get(state, "quant_type"));
+
+    return type && strcmp(type, name) == 0;
 }
 
 static enum status add_book(const struct module *m, const struct raw_tensor *codes,
@@ -139,12 +146,12 @@ static enum status add_book(const struct module *m, const struct raw_tensor *cod
     uint64_t dims[TENSOR_MAX_DIMS];
     int n_dims;
     char type[32];
-    enum status st = module_need(m, ".weight.absmax", &absmax, err);
+    enum status st = module_need(m, ".absmax", &absmax, err);
 
     if (st == OK)
         st = read_shape(m, codes, state, &p, dims, &n_dims, err);
     if (st == OK)
-        st = take_book(m, ".weight.quant_map", 16, &p.book, err);
+        st = take_book(m, ".quant_map", 16, &p.book, err);
     if (st != OK)
         return st;
     p.group = packed_config_u64(state, "blocksize", 64);
@@ -160,7 +167,11 @@ static enum status add_book(const struct module *m, const struct raw_tensor *cod
     if (st == OK && !p.nested_book && !dtype_is_float(absmax->t->dtype))
         return module_misfit(m, absmax, err,
                              "F32 scales, or U8 with nested ones, expected");
-    snprintf(type, sizeof(type), "4 bit book g%" PRIu64, p.group);
+    snprintf(type, sizeof(type), "%s g%" PRIu64 "%s",
+             is_named(state, "nf4")   ? "NF4"
+             : is_named(state, "fp4") ? "FP4"
+                                      : "4 bit book",
+             p.group, p.nested_book ? ", double" : "");
     return st == OK ? packed_add(m, &p, dims, n_dims, type, TYPE_F32, err) : st;
 }
 
@@ -169,7 +180,7 @@ static enum status claim_book(const struct module *m, const struct raw_tensor *s
 {
     const struct raw_tensor *codes;
     json_t *state = NULL;
-    enum status st = module_need(m, ".weight", &codes, err);
+    enum status st = module_need(m, "", &codes, err);
 
     if (st == OK)
         st = read_state(m, state_raw, &state, err);
@@ -179,14 +190,19 @@ static enum status claim_book(const struct module *m, const struct raw_tensor *s
     return st;
 }
 
+/* "path.weight", or a fused parameter of experts, has its state and books beside it. */
 static enum status claim_nf4(const struct module *m, struct error *err)
 {
-    return claim_book(m, module_take(m, ".weight.quant_state.bitsandbytes__nf4"), err);
+    const struct module own = {m->cp, m->path, m->path, m->quantization};
+
+    return claim_book(&own, module_take(&own, ".quant_state.bitsandbytes__nf4"), err);
 }
 
 static enum status claim_fp4(const struct module *m, struct error *err)
 {
-    return claim_book(m, module_take(m, ".weight.quant_state.bitsandbytes__fp4"), err);
+    const struct module own = {m->cp, m->path, m->path, m->quantization};
+
+    return claim_book(&own, module_take(&own, ".quant_state.bitsandbytes__fp4"), err);
 }
 
 /* ---- int8 ---- */
@@ -242,10 +258,9 @@ enum status bitsandbytes_claim(struct checkpoint *cp, const json_t *config,
                                struct error *err)
 {
     enum status st =
-        module_each(cp, config, ".weight.quant_state.bitsandbytes__nf4", claim_nf4, err);
+        module_each(cp, config, ".quant_state.bitsandbytes__nf4", claim_nf4, err);
 
     if (st == OK)
-        st = module_each(cp, config, ".weight.quant_state.bitsandbytes__fp4", claim_fp4,
-                         err);
+        st = module_each(cp, config, ".quant_state.bitsandbytes__fp4", claim_fp4, err);
     return st == OK ? module_each(cp, config, ".SCB", claim_int8, err) : st;
 }

@@ -8,7 +8,8 @@
  *     AWQ    qweight {in, out / 8}, packed along the output in the order 0 2 4 6 1 3 5 7;
  *            weight[o][i] = (q - z) * scale[i / group][o]
  *
- * Sources: GPTQModel (pack, gptq_v2 conversion), AutoAWQ (gemm packing).
+ * Sources: GPTQModel (pack, gptq_v2 conversion, dynamic), AutoAWQ (gemm packing), AutoRound 0.8
+ * (packing formats of inference/backend.py).
  */
 #include "convert/checkpoint/packed.h"
 
@@ -132,10 +133,66 @@ static enum status check_zeros(const struct module *m, const struct packed *p,
     return st;
 }
 
+/* How zeros are stored: GPTQModel has had two names for the key; AutoRound names a packing. */
+static const char *gptq_format(const json_t *config)
+{
+    const char *format = json_string_value(json_object_get(config, "checkpoint_format"));
+    const char *packing = json_string_value(json_object_get(config, "packing_format"));
+
+    if (!format)
+        format = json_string_value(json_object_get(config, "format"));
+    if (packing)
+        format = strcmp(packing, "auto_round:auto_gptq") == 0 ? "gptq" : "gptq_v2";
+    return format ? format : "gptq";
+}
+
+/* True where modules may have settings of their own: what they are, their tensors say. */
+static bool has_exceptions(const json_t *config)
+{
+    return json_object_size(json_object_get(config, "dynamic")) > 0 ||
+           json_object_size(json_object_get(config, "extra_config")) > 0;
+}
+
+static uint64_t gptq_words(uint64_t n, unsigned bits)
+{
+    return (n * bits + 31) / 32;
+}
+
+/* The bits of a code: those of the configuration, or those that fit the words of zeros. */
+static unsigned gptq_bits(const struct module *m, const struct raw_tensor *codes,
+                          const struct raw_tensor *zeros)
+{
+    const uint64_t said = packed_config_u64(m->quantization, "bits", 4);
+    const uint64_t rows = codes->t->n_dims == 2 ? codes->t->dims[1] : 0;
+
+    if (said < 2 || said > 8 || zeros->t->n_dims != 2 || !has_exceptions(m->quantization))
+        return said < 2 || said > 8 ? 0 : (unsigned)said;
+    for (unsigned bits = (unsigned)said, n = 0; n < 7;
+         n++, bits = bits == 8 ? 2 : bits + 1)
+        if (gptq_words(rows, bits) == zeros->t->dims[1])
+            return bits;
+    return (unsigned)said;
+}
+
+/* The size of a group: that of the configuration where it gives so many, or else equal ones, or a
+ * power of two with a rest. 0: none. */
+static uint64_t gptq_group(const struct module *m, uint64_t cols, uint64_t n_groups)
+{
+    const uint64_t said =
+        packed_config_u64(m->quantization, "group_size", cols); /* -1: the whole input */
+
+    if (said > 0 && (cols + said - 1) / said == n_groups)
+        return said;
+    if (cols % n_groups == 0)
+        return cols / n_groups;
+    for (uint64_t group = 8; group < cols; group *= 2)
+        if ((cols + group - 1) / group == n_groups)
+            return group;
+    return 0;
+}
+
 static enum status claim_gptq(const struct module *m, struct error *err)
 {
-    const char *format =
-        json_string_value(json_object_get(m->quantization, "checkpoint_format"));
     const struct raw_tensor *codes, *zeros, *scales;
     struct packed p = {
         .decode = decode_gptq, .code = column_bits, .constants = gptq_constants};
@@ -150,8 +207,8 @@ static enum status claim_gptq(const struct module *m, struct error *err)
         st = module_need(m, ".scales", &scales, err);
     if (st != OK)
         return st;
-    p.bits = (unsigned)packed_config_u64(m->quantization, "bits", 4);
-    p.zero_add = !format || strcmp(format, "gptq_v2") != 0;
+    p.bits = gptq_bits(m, codes, zeros);
+    p.zero_add = strcmp(gptq_format(m->quantization), "gptq_v2") != 0;
     if (codes->t->n_dims != 2 || codes->t->dtype != DTYPE_I32 || p.bits < 2 ||
         p.bits > 8 || scales->t->n_dims != 2 || codes->t->dims[0] * 32 % p.bits != 0 ||
         scales->t->dims[0] == 0)
@@ -159,11 +216,11 @@ static enum status claim_gptq(const struct module *m, struct error *err)
     dims[0] = p.rows = codes->t->dims[1];
     dims[1] = p.cols = codes->t->dims[0] * 32 / p.bits;
     n_groups = scales->t->dims[0];
-    p.group = packed_config_u64(m->quantization, "group_size",
-                                p.cols); /* -1: the whole input */
-    if (p.group == 0 || (p.cols + p.group - 1) / p.group != n_groups)
-        p.group = (p.cols + n_groups - 1) / n_groups;
-    words = (p.rows * p.bits + 31) / 32;
+    p.group = gptq_group(m, p.cols, n_groups);
+    if (p.group == 0)
+        return module_misfit(m, scales, err, "groups of %" PRIu64 " inputs expected",
+                             p.cols);
+    words = gptq_words(p.rows, p.bits);
     if (!dtype_is_float(scales->t->dtype))
         return module_misfit(m, scales, err, "floating-point scales expected");
     st = section_across(m, &p, CODES, codes, codes->t->dims[0], 1, 4, err);
@@ -188,15 +245,16 @@ static enum status claim_gptq(const struct module *m, struct error *err)
         st = packed_find_exact(&p, m->weight, &exact, err);
     if (st != OK)
         return st;
-    snprintf(type, sizeof(type), "GPTQ %u bit g%" PRIu64, p.bits, p.group);
+    snprintf(type, sizeof(type), "GPTQ %u bit g%" PRIu64 "%s", p.bits, p.group,
+             p.sections[GROUPS].raw ? ", act-order" : "");
     return packed_add(m, &p, dims, 2, type, exact, err);
 }
 
 enum status gptq_claim(struct checkpoint *cp, const json_t *config, struct error *err)
 {
-    const char *format = json_string_value(json_object_get(config, "checkpoint_format"));
+    const char *format = gptq_format(config);
 
-    if (format && strcmp(format, "gptq") != 0 && strcmp(format, "gptq_v2") != 0)
+    if (strcmp(format, "gptq") != 0 && strcmp(format, "gptq_v2") != 0)
         return fail(err, ERR_UNSUPPORTED,
                     "%s/config.json: GPTQ checkpoint_format \"%s\" is not "
                     "supported (gptq, gptq_v2)",
@@ -291,6 +349,8 @@ enum status awq_claim(struct checkpoint *cp, const json_t *config, struct error 
 {
     const char *version = json_string_value(json_object_get(config, "version"));
 
+    if (!version)
+        version = json_string_value(json_object_get(config, "checkpoint_format"));
     if (version && strcasecmp(version, "gemm") != 0)
         return fail(err, ERR_UNSUPPORTED,
                     "%s/config.json: AWQ version \"%s\" is not supported "
@@ -302,4 +362,30 @@ enum status awq_claim(struct checkpoint *cp, const json_t *config, struct error 
                     "supported",
                     cp->folder);
     return module_each(cp, config, ".qweight", claim_awq, err);
+}
+
+/* ---- AutoRound: one of the two, or plain words of GPTQ with zeros as they are ---- */
+
+enum status autoround_claim(struct checkpoint *cp, const json_t *config,
+                            struct error *err)
+{
+    static const char *const packings[] = {"auto_round:auto_gptq", "auto_round",
+                                           "auto_round:gptqmodel", "auto_round:auto_awq"};
+    const char *packing = json_string_value(json_object_get(config, "packing_format"));
+    const char *type = json_string_value(json_object_get(config, "data_type"));
+    size_t i = 0;
+
+    if (type && strcmp(type, "int") != 0)
+        return fail(err, ERR_UNSUPPORTED,
+                    "%s/config.json: AutoRound data_type \"%s\" is not supported (int)",
+                    cp->folder, type);
+    while (packing && i < sizeof(packings) / sizeof(packings[0]) &&
+           strcmp(packing, packings[i]) != 0)
+        i++;
+    if (!packing || i == sizeof(packings) / sizeof(packings[0]))
+        return fail(err, ERR_UNSUPPORTED,
+                    "%s/config.json: AutoRound packing_format \"%s\" is not supported",
+                    cp->folder, packing ? packing : "");
+    return strcmp(packing, "auto_round:auto_awq") == 0 ? awq_claim(cp, config, err)
+                                                       : gptq_claim(cp, config, err);
 }

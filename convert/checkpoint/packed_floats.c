@@ -169,6 +169,22 @@ static enum status as_exponents(const struct module *m, const struct raw_tensor 
     return OK;
 }
 
+/* "FP8 E4M3 128x128", "int8 a row", "int8 g32", "FP8 E4M3 a tensor". */
+static void name_grid(const struct packed *p, enum dtype dtype, char *out, size_t n)
+{
+    const char *codes = dtype == DTYPE_I8        ? "int8"
+                        : dtype == DTYPE_F8_E4M3 ? "FP8 E4M3"
+                        : dtype == DTYPE_F8_E5M2 ? "FP8 E5M2"
+                                                 : dtype_name(dtype);
+
+    if (p->group < p->cols && p->block_rows == 1)
+        snprintf(out, n, "%s g%" PRIu64, codes, p->group);
+    else if (p->group < p->cols || (p->block_rows > 1 && p->block_rows < p->rows))
+        snprintf(out, n, "%s %" PRIu64 "x%" PRIu64, codes, p->block_rows, p->group);
+    else
+        snprintf(out, n, "%s a %s", codes, p->block_rows == 1 ? "row" : "tensor");
+}
+
 enum status grid_add(const struct module *m, const struct raw_tensor *codes,
                      const struct raw_tensor *scale, const struct raw_tensor *zero,
                      uint64_t block_rows, uint64_t block_cols, struct error *err)
@@ -199,11 +215,7 @@ enum status grid_add(const struct module *m, const struct raw_tensor *codes,
     if (st != OK)
         return st;
     p.repack = fit ? repack_q8_0 : NULL;
-    if (p.group < p.cols)
-        snprintf(type, sizeof(type), "%s scaled g%" PRIu64, dtype_name(codes->t->dtype),
-                 p.group);
-    else
-        snprintf(type, sizeof(type), "%s scaled", dtype_name(codes->t->dtype));
+    name_grid(&p, codes->t->dtype, type, sizeof(type));
     return packed_add(m, &p, codes->t->dims, codes->t->n_dims, type, TYPE_Q8_0, err);
 }
 
@@ -265,7 +277,7 @@ enum status fp4_add(const struct module *m, const struct raw_tensor *codes,
     st = section_along(m, &p, CODES, codes, p.cols, unit, err);
     if (st == OK)
         st = section_along(m, &p, SCALES, scale, p.cols, p.cols / group, err);
-    snprintf(type, sizeof(type), "FP4 g%" PRIu64, group);
+    snprintf(type, sizeof(type), "%s g%" PRIu64, group == 16 ? "NVFP4" : "MXFP4", group);
     return st == OK ? packed_add(m, &p, dims, codes->t->n_dims, type, TYPE_F32, err) : st;
 }
 
@@ -289,6 +301,7 @@ static enum status claim_float8(const struct module *m, struct error *err)
     if (!scale)
         scale = module_take(m, ".weight_scale");
     module_take(m, ".input_scale");
+    module_take(m, ".input_scale_ub");
     module_take(m, ".activation_scale");
     if (!scale)
         return fail(err, ERR_CORRUPT,
@@ -299,9 +312,53 @@ static enum status claim_float8(const struct module *m, struct error *err)
                     (uint64_t)json_integer_value(json_array_get(block, 1)), err);
 }
 
+/* Fused experts are parameters, not modules: NAME, and NAME_scale_inv beside it. */
+static enum status claim_float8_experts(const struct module *m, const char *name,
+                                        struct error *err)
+{
+    static const char *const ends[] = {"_scale_inv", ".weight_scale_inv", "_scale",
+                                       ".weight_scale"};
+    const json_t *block = json_object_get(m->quantization, "weight_block_size");
+    struct module own = *m;
+    struct raw_tensor *codes;
+    const struct raw_tensor *scale = NULL;
+
+    own.path = own.weight = arena_printf(&m->cp->arena, "%s%s", m->path, name);
+    if (!own.path)
+        return fail(err, ERR_NOMEM, "no memory for names of tensors");
+    codes = catalogue_raw(m->cp, own.path);
+    if (!is_fp8(codes))
+        return OK;
+    codes->taken = true;
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]) && !scale; i++)
+        scale = module_take(&own, ends[i]);
+    if (!scale)
+        return fail(err, ERR_CORRUPT, "%s: %s is FP8 but has no scale beside it",
+                    m->cp->path, codes->t->name);
+    return grid_add(&own, codes, scale, NULL,
+                    (uint64_t)json_integer_value(json_array_get(block, 0)),
+                    (uint64_t)json_integer_value(json_array_get(block, 1)), err);
+}
+
+static enum status claim_float8_up(const struct module *m, struct error *err)
+{
+    return claim_float8_experts(m, ".gate_up_proj", err);
+}
+
+static enum status claim_float8_down(const struct module *m, struct error *err)
+{
+    return claim_float8_experts(m, ".experts.down_proj", err);
+}
+
 enum status float8_claim(struct checkpoint *cp, const json_t *config, struct error *err)
 {
-    return module_each(cp, config, ".weight", claim_float8, err);
+    enum status st = module_each(cp, config, ".weight", claim_float8, err);
+
+    if (st == OK)
+        st = module_each(cp, config, ".gate_up_proj", claim_float8_up, err);
+    return st == OK
+               ? module_each(cp, config, ".experts.down_proj", claim_float8_down, err)
+               : st;
 }
 
 /* ---- ModelOpt ---- */
@@ -326,11 +383,27 @@ static enum status claim_modelopt(const struct module *m, struct error *err)
     return grid_add(m, codes, scale, NULL, 0, 0, err);
 }
 
+static bool is_modelopt_known(const char *algorithm)
+{
+    return !algorithm || strcmp(algorithm, "NVFP4") == 0 || strcmp(algorithm, "FP8") == 0;
+}
+
 enum status modelopt_claim(struct checkpoint *cp, const json_t *config, struct error *err)
 {
+    json_t *layers = json_object_get(config, "quantized_layers"), *layer;
+    const char *key;
     const char *algorithm = json_string_value(json_object_get(config, "quant_algo"));
 
-    if (algorithm && strcmp(algorithm, "NVFP4") != 0 && strcmp(algorithm, "FP8") != 0)
+    json_object_foreach(layers, key, layer)
+    {
+        const char *own = json_string_value(json_object_get(layer, "quant_algo"));
+
+        if (!is_modelopt_known(own))
+            algorithm = own;
+    }
+    if (layers && algorithm && strcmp(algorithm, "MIXED_PRECISION") == 0)
+        algorithm = NULL;
+    if (!is_modelopt_known(algorithm))
         return fail(err, ERR_UNSUPPORTED,
                     "%s/config.json: ModelOpt quant_algo \"%s\" is not "
                     "supported",

@@ -23,6 +23,8 @@ static int32_t string_zero(const struct packed *p, const struct window *windows,
     if (!s->raw)
         return p->code_offset;
     const uint8_t *line = window_element(p, windows, ZEROS, row * p->cols);
+    if (s->raw->t->dtype == DTYPE_I8)
+        return (int8_t)line[group] + p->code_offset;
     const uint32_t word = load_u32(line + 4 * group);
     return (int32_t)(word >> (row % per_word * p->bits) & ((1u << p->bits) - 1));
 }
@@ -151,6 +153,8 @@ static enum status take_zeros(const struct module *m, struct packed *p, struct e
 
     if (!raw)
         return OK;
+    if (raw->t->dtype == DTYPE_I8) /* older releases: one signed byte each */
+        return section_along(m, p, ZEROS, raw, p->cols, n_groups, err);
     if (32 % p->bits != 0 || raw->t->dtype != DTYPE_I32)
         return module_misfit(m, raw, err, "zero points of %u bits in I32 are not known",
                              p->bits);
@@ -192,7 +196,11 @@ static enum status claim_string(const struct module *m, struct error *err)
         st = packed_find_exact(&p, m->weight, &exact, err);
     if (st != OK)
         return st;
-    snprintf(type, sizeof(type), "int%u g%" PRIu64, p.bits, p.group);
+    if (p.group < p.cols)
+        snprintf(type, sizeof(type), "int%u g%" PRIu64 "%s", p.bits, p.group,
+                 p.sections[GROUPS].raw ? ", act-order" : "");
+    else
+        snprintf(type, sizeof(type), "int%u a row", p.bits);
     return packed_add(m, &p, dims, 2, type, exact, err);
 }
 
@@ -233,26 +241,64 @@ static enum status claim_packed(const struct module *m, struct error *err)
                    global != NULL, err);
 }
 
+static uint64_t blocks_of(uint64_t n, uint64_t size)
+{
+    return size ? n / size + (n % size != 0) : 0;
+}
+
+/* The smaller of a block's side and the matrix's: what the block is to it. */
+static uint64_t side(const json_t *pair, size_t i, uint64_t n)
+{
+    const json_int_t size = json_integer_value(json_array_get(pair, i));
+
+    return size <= 0 ? 0 : (uint64_t)size < n ? (uint64_t)size : n;
+}
+
+/* The blocks that some group of the configuration has and the scales are of; the first where none
+ * fits, for the sentence; {0, 0} where there are none. ERR_SHAPE when two sizes fit. */
+static enum status find_blocks(const struct module *m, const struct raw_tensor *codes,
+                               const struct raw_tensor *scale, uint64_t out[2],
+                               struct error *err)
+{
+    json_t *groups = json_object_get(m->quantization, "config_groups"), *group;
+    const uint64_t rows = tensor_rows(codes->t), cols = tensor_cols(codes->t);
+    const char *key;
+    bool found = false;
+
+    out[0] = out[1] = 0;
+    json_object_foreach(groups, key, group)
+    {
+        const json_t *pair =
+            json_object_get(json_object_get(group, "weights"), "block_structure");
+        const uint64_t block[2] = {side(pair, 0, rows), side(pair, 1, cols)};
+        const bool fits = block[0] && block[1] && scale->t->n_dims == 2 &&
+                          scale->t->dims[0] == blocks_of(rows, block[0]) &&
+                          scale->t->dims[1] == blocks_of(cols, block[1]);
+
+        if (fits && found && (block[0] != out[0] || block[1] != out[1]))
+            return module_misfit(m, scale, err, "blocks of two sizes would fit");
+        if (block[0] && block[1] && (fits || out[0] == 0)) {
+            out[0] = block[0];
+            out[1] = block[1];
+        }
+        found |= fits;
+    }
+    return OK;
+}
+
 /* Codes of a whole byte: int8 or fp8, a scale a tensor, a row or a block. */
 static enum status claim_bytes(const struct module *m, struct error *err)
 {
     const struct raw_tensor *scale = module_take(m, ".weight_scale"), *codes;
-    const json_t *weights = NULL, *group, *block = NULL;
-    const char *key;
+    uint64_t block[2];
     enum status st = module_need(m, ".weight", &codes, err);
 
     if (st != OK)
         return st;
-    json_object_foreach(
-        (json_t *)(uintptr_t)json_object_get(m->quantization, "config_groups"), key,
-        group) if (!json_is_array(block))
-    {
-        weights = json_object_get(group, "weights");
-        block = json_object_get(weights, "block_structure");
-    }
-    return grid_add(m, codes, scale, module_take(m, ".weight_zero_point"),
-                    (uint64_t)json_integer_value(json_array_get(block, 0)),
-                    (uint64_t)json_integer_value(json_array_get(block, 1)), err);
+    st = find_blocks(m, codes, scale, block, err);
+    return st != OK ? st
+                    : grid_add(m, codes, scale, module_take(m, ".weight_zero_point"),
+                               block[0], block[1], err);
 }
 
 static const char *const known_formats[] = {
@@ -278,6 +324,33 @@ static enum status check_format(const struct checkpoint *cp, const json_t *objec
                 cp->folder, format);
 }
 
+/* Rotations of the weights are a part of them; those of activations are not, and without them the
+ * weights mean nothing. */
+static enum status check_rotations(const struct checkpoint *cp, const json_t *config,
+                                   struct error *err)
+{
+    json_t *groups = json_object_get(json_object_get(config, "transform_config"),
+                                     "config_groups"),
+           *group, *apply;
+    const char *key;
+    size_t i;
+
+    json_object_foreach(groups, key, group)
+    {
+        json_array_foreach(json_object_get(group, "apply"), i, apply)
+        {
+            const char *at = json_string_value(json_object_get(apply, "location"));
+
+            if (!at || strncmp(at, "weight", strlen("weight")) != 0)
+                return fail(err, ERR_UNSUPPORTED,
+                            "%s/config.json: transform_config: activations are rotated "
+                            "at run time (%s), which no GGUF says",
+                            cp->folder, at ? at : key);
+        }
+    }
+    return OK;
+}
+
 enum status compressed_claim(struct checkpoint *cp, const json_t *config,
                              struct error *err)
 {
@@ -285,6 +358,8 @@ enum status compressed_claim(struct checkpoint *cp, const json_t *config,
     const char *key;
     enum status st = check_format(cp, config, err);
 
+    if (st == OK)
+        st = check_rotations(cp, config, err);
     json_object_foreach((json_t *)(uintptr_t)json_object_get(config, "config_groups"),
                         key, group) if (st == OK) st = check_format(cp, group, err);
     if (st == OK)

@@ -1,0 +1,162 @@
+"""twists.py CARAT ARCHIVE - cases of the archive in a neighbouring layout, made on the spot
+
+What a folder means does not change when another tool spells its settings another way, so the truth
+of the case still holds; or the change takes the meaning away, and it is refused. And what `plan`
+calls each quantized layout.
+"""
+import json
+import shutil
+import struct
+import sys
+import tempfile
+from pathlib import Path
+
+from variants import Case, unpack
+
+
+# ---- changing a folder ----
+
+def edit_json(path, change):
+    config = json.loads(path.read_text())
+    change(config)
+    path.write_text(json.dumps(config))
+
+
+def settings(change):
+    """A change of quantization_config."""
+    def twist(model):
+        edit_json(model / "config.json", lambda c: change(c["quantization_config"]))
+    return twist
+
+
+def renamed(old, new, **more):
+    def change(q):
+        q[new] = q.pop(old)
+        q.update(more)
+    return settings(change)
+
+
+def autoround(packing):
+    def change(q):
+        for key in ("checkpoint_format", "version", "format"):
+            q.pop(key, None)
+        q.update(quant_method="auto-round", packing_format=packing, data_type="int")
+    return settings(change)
+
+
+def modelopt_file(model):
+    """The settings in a file of their own, one level down."""
+    config = json.loads((model / "config.json").read_text())
+    q = config.pop("quantization_config")
+    (model / "config.json").write_text(json.dumps(config))
+    (model / "hf_quant_config.json").write_text(json.dumps(
+        {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": q["quant_algo"]}}))
+
+
+def edit_tensors(path, change):
+    """change(name, dtype, shape, bytes) gives what stands in a tensor's place."""
+    data = path.read_bytes()
+    n = int.from_bytes(data[:8], "little")
+    header, parts, at = {}, [], 0
+    for name, item in json.loads(data[8:8 + n]).items():
+        if name == "__metadata__":
+            continue
+        begin, end = (8 + n + x for x in item["data_offsets"])
+        name, dtype, shape, raw = change(name, item["dtype"], item["shape"], data[begin:end])
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + len(raw)]}
+        parts.append(raw)
+        at += len(raw)
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(parts))
+
+
+def zeros_of_a_byte(model):
+    """Zero points as compressed-tensors stored them before it packed them: one I8 a group."""
+    def change(name, dtype, shape, raw):
+        if not name.endswith("weight_zero_point"):
+            return name, dtype, shape, raw
+        words = struct.unpack(f"<{len(raw) // 4}I", raw)
+        rows, groups = shape[0] * 8, shape[1]
+        zeros = [(words[r // 8 * groups + g] >> 4 * (r % 8) & 15) - 8
+                 for r in range(rows) for g in range(groups)]
+        return name, "I8", [rows, groups], struct.pack(f"<{len(zeros)}b", *zeros)
+    for path in model.glob("*.safetensors"):
+        if not path.is_symlink():
+            edit_tensors(path, change)
+
+
+def rotated(location):
+    apply = [{"targets": ["Linear"], "location": location}]
+    return settings(lambda q: q.update(
+        transform_config={"config_groups": {"R": {"type": "hadamard", "apply": apply}}}))
+
+
+SAME = [
+    ("gptq-v2-asym", renamed("checkpoint_format", "format")),
+    ("gptq-v2-asym", autoround("auto_round")),
+    ("gptq-v1-actorder-asym", autoround("auto_round:auto_gptq")),
+    ("awq-gemm-g32", autoround("auto_round:auto_awq")),
+    ("modelopt-nvfp4", modelopt_file),
+    ("ct-int4-g32-asym", zeros_of_a_byte),
+    ("ct-int4-g32-sym", rotated("weight_output")),
+    ("fp8-block", settings(lambda q: q.update(modules_to_not_convert=["lm_head"]))),
+]
+REFUSED = [
+    ("ct-int4-g32-sym", rotated("input"), "transform_config"),
+    ("gptq-v2-asym", autoround("auto_round:marlin"), "packing_format"),
+    ("gptq-v2-asym", settings(lambda q: q.update(quant_method="auto-round", packing_format="auto_round",
+                                                 data_type="mx_fp")), "data_type"),
+    ("modelopt-nvfp4", settings(lambda q: q.update(quant_algo="W4A8_AWQ")), "W4A8_AWQ"),
+]
+PLANS = {
+    "awq-gemm-g32": "AWQ 4 bit g32", "bnb-int8": "bitsandbytes: int8 a row", "bnb-nf4": "bitsandbytes: NF4 g64",
+    "bnb-nf4-double": "bitsandbytes: NF4 g64, double", "ct-fp8-block": "compressed-tensors: FP8 E4M3 48x32",
+    "ct-fp8-channel": "compressed-tensors: FP8 E4M3 a row", "ct-int8-channel": "compressed-tensors: int8 a row",
+    "ct-int4-actorder": "compressed-tensors: int4 g32, act-order", "ct-int4-g32-sym": "compressed-tensors: int4 g32",
+    "ct-mxfp4": "compressed-tensors: MXFP4 g32", "ct-nvfp4": "compressed-tensors: NVFP4 g16",
+    "fp8-tensor": "FP8 E4M3 a tensor", "gemma-mobile": "Gemma mobile: int4 a row",
+    "gptq-v1-actorder-asym": "GPTQ 4 bit g32, act-order", "gptq-v2-8bit": "GPTQ 8 bit g64",
+    "mlx-4bit": "MLX: affine 4 bit g64", "mlx-mxfp4": "MLX: MXFP4 g32", "modelopt-nvfp4": "ModelOpt: NVFP4 g16",
+    "torchao-int8": "torchao: int8 a row", "base-e2b": "1 shard, BF16", "bin-sharded": "2 PyTorch files, BF16",
+    "sharded-hf": "3 shards, BF16",
+}
+
+
+def twisted(carat, root, name, twist, out):
+    """The case, its model copied (links followed) and changed."""
+    folder = root / "twisted"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(root / name, folder)
+    twist(folder / "model")
+    case = Case(carat, root, "twisted", out)
+    case.verdict.case = name
+    return case
+
+
+def judge(carat, root, out):
+    """(label, sentence) for all that is not as expected"""
+    for i, (name, twist) in enumerate(SAME):
+        for sentence in twisted(carat, root, name, twist, out).judge().wrong:
+            yield f"same {i}, {name}", sentence
+    for name, twist, words in REFUSED:
+        r = twisted(carat, root, name, twist, out).convert("F32")
+        if r.returncode != 2 or words not in r.stderr or r.stderr.count("\n") != 1:
+            yield name, f"not refused with '{words}': {r.returncode} {r.stderr}"
+    for name, words in PLANS.items():
+        r = Case(carat, root, name, out).run("plan", "--json", "--quiet")
+        layout = json.loads(r.stdout)["layout"] if r.returncode == 0 else r.stderr
+        if not layout.endswith(", " + words):
+            yield name, f"plan says '{layout}', not '{words}'"
+
+
+def main(carat, archive):
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as out:
+        wrong = list(judge(carat, unpack(archive, folder), Path(out)))
+    for label, sentence in wrong:
+        print(f"{label}: {sentence}")
+    print(f"{len(SAME) + len(REFUSED)} neighbouring layouts, {len(PLANS)} plans, {len(wrong)} not as expected")
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
