@@ -308,7 +308,7 @@ static enum status work(const struct run_call *call, struct ui *ui, struct error
 
 int cmd_run(int argc, char **argv)
 {
-    struct run_call call = {.n_predict = 256, .n_guesses = 4, .top_k = -1, .top_p = -1.0};
+    struct run_call call = {.n_predict = 256, .n_guesses = 7, .top_k = -1, .top_p = -1.0};
     int arithmetic = 0;
     const struct option options[] = {
         {"prompt", 'p', OPTION_TEXT, &call.prompt.text, "TEXT",
@@ -334,7 +334,7 @@ int cmd_run(int argc, char **argv)
         {"draft", 0, OPTION_TEXT, &call.draft, "DRAFTER",
          "guess ahead with this small model"},
         {"guesses", 0, OPTION_INT, &call.n_guesses, "N",
-         "tokens to guess at once, at most: fewer when they do not come true (4)", 1, 63},
+         "tokens to guess at once, at most: fewer when they do not come true (7)", 1, 63},
         {"yes-no", 0, OPTION_FLAG, &call.yes_no, NULL,
          "print the probability that the answer is yes, and that it is no"},
         {"arithmetic", 0, OPTION_CHOICE, &arithmetic, "fast|f32",

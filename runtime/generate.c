@@ -5,13 +5,14 @@
  * keeps a row of logits for each. Rows are drawn from as long as the draw is what was guessed: so
  * every token is drawn from the logits it would have had anyway, with the same random numbers.
  */
+#include "runtime/pace.h"
 #include "runtime/runtime.h"
 
 #include <math.h>
 #include <stdlib.h>
 
 /* A step is one batch, and far fewer guesses than this ever come true. */
-enum { MAX_GUESSES = 63, LONGEST_PAUSE = 32 };
+enum { MAX_GUESSES = 63 };
 
 struct generation {
     struct runtime *rt;
@@ -27,9 +28,7 @@ struct generation {
     float *scratch;   /* n_vocab */
     size_t n_guesses; /* under way */
     size_t n_true;    /* of them, so far */
-    size_t n_ahead;   /* to guess in the next step */
-    size_t pause,
-        rest; /* steps without guesses after a vain one, and how many of them are left */
+    struct pace pace;
     size_t n_rows, next_row;
     uint32_t begin; /* position after which rows[0] stands */
     struct generation_counts counts;
@@ -97,7 +96,7 @@ enum status generation_new(struct runtime *rt, struct sequence *seq,
     };
     if (gen->max_guesses > MAX_GUESSES)
         gen->max_guesses = MAX_GUESSES;
-    gen->n_ahead = gen->max_guesses;
+    gen->pace = pace_new(gen->max_guesses);
     st = allocate(gen, options, err);
     if (st != OK) {
         generation_free(gen);
@@ -114,46 +113,20 @@ enum status generation_prompt(struct generation *gen, const int32_t *ids, size_t
     return evaluate(gen, ids, n, 1, err);
 }
 
-/* Learn from the step that is over: one more guess than came true, twice as many when all did. When the
- * only one was vain, steps without any follow, each time twice as many: a drafter that is of no use
- * costs one guess in LONGEST_PAUSE. What is drawn does not depend on it. */
-static void adapt(struct generation *gen)
-{
-    if (gen->rest > 0) {
-        gen->rest--;
-        return;
-    }
-    if (gen->n_guesses == 0)
-        return;
-    if (gen->n_true > 0) {
-        const size_t more =
-            gen->n_true == gen->n_guesses ? 2 * gen->n_true : gen->n_true + 1;
-
-        gen->pause = 0;
-        gen->n_ahead = more < gen->max_guesses ? more : gen->max_guesses;
-        return;
-    }
-    if (gen->n_guesses == 1) {
-        gen->pause = gen->pause == 0 ? 1 : 2 * gen->pause;
-        if (gen->pause > LONGEST_PAUSE)
-            gen->pause = LONGEST_PAUSE;
-        gen->rest = gen->pause;
-    }
-    gen->n_ahead = 1;
-}
-
 /* Evaluate the token drawn last, and guesses at what follows it. */
 static enum status step(struct generation *gen, struct error *err)
 {
     uint32_t length = sequence_length(gen->seq);
     const float *hidden = length ? sequence_hidden(gen->seq, length - 1) : NULL;
-    size_t room = sequence_room(gen->seq);
+    size_t room = sequence_room(gen->seq), n;
     enum status st = OK;
 
-    adapt(gen);
+    if (gen->counts.n_steps > 0)
+        pace_learn(&gen->pace, gen->n_guesses, gen->n_true);
+    n = pace_guesses(&gen->pace);
     gen->n_guesses = gen->n_true = 0;
-    if (gen->drafter && hidden && room > 1 && gen->rest == 0) {
-        gen->n_guesses = gen->n_ahead < room - 1 ? gen->n_ahead : room - 1;
+    if (n > 0 && hidden && room > 1) {
+        gen->n_guesses = n < room - 1 ? n : room - 1;
         st = drafter_guess(gen->drafter, gen->seq, gen->tokens[0], hidden, gen->n_guesses,
                            gen->tokens + 1, err);
     }

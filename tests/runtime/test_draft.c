@@ -181,10 +181,6 @@ Test(draft, tokens_are_the_same_with_and_without)
         cr_expect_arr_eq(plain, drafted, N * sizeof(*plain), "sampler %zu", s);
         cr_expect_gt(counts.n_guessed, 0);
         cr_expect_eq(counts.n_steps + counts.n_accepted, N - 1);
-        /* between two that come true: a full step's, one more, and one after each of the
-         * pauses 1, 2, 4 ... 32 */
-        cr_expect_leq(counts.n_guessed, (counts.n_accepted + 1) * (2 * N_GUESSES + 6),
-                      "a drafter of no use is asked less and less");
         free(plain);
         free(drafted);
         couple_close(&c);

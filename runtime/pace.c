@@ -1,0 +1,60 @@
+#include "runtime/pace.h"
+
+enum { LONGEST_PAUSE = 32 };
+
+/* PRICE: of a guess and its place in the pass, in steps; 0.16 to 0.2 for the E2B layout in Q4_0
+ * (docs/drafting.md). MEMORY: what a step's verdict still counts a step later. At first the drafter is
+ * believed to be right two times in three. */
+static const double PRICE = 0.2, MEMORY = 0.9, FIRST_TRUE = 2.0, FIRST_FALSE = 1.0;
+
+/* The number of guesses with the most tokens for their time; 0 when no number pays. */
+static size_t best(const struct pace *pace)
+{
+    const double acceptance = pace->n_true / (pace->n_true + pace->n_false);
+    double tokens = 1.0, all_true = 1.0, most = 1.0;
+    size_t n = 0;
+
+    for (size_t i = 1; i <= pace->most; i++) {
+        all_true *= acceptance;
+        tokens += all_true;
+        if (tokens / (1.0 + PRICE * (double)i) > most) {
+            most = tokens / (1.0 + PRICE * (double)i);
+            n = i;
+        }
+    }
+    return n;
+}
+
+struct pace pace_new(size_t most)
+{
+    struct pace pace = {.most = most, .n_true = FIRST_TRUE, .n_false = FIRST_FALSE};
+
+    pace.n = best(&pace);
+    return pace;
+}
+
+size_t pace_guesses(const struct pace *pace)
+{
+    if (pace->rest > 0 || pace->most == 0)
+        return 0;
+    return pace->n > 0 ? pace->n : 1;
+}
+
+void pace_learn(struct pace *pace, size_t n_guesses, size_t n_true)
+{
+    if (n_guesses == 0) {
+        pace->rest -= pace->rest > 0;
+        return;
+    }
+    pace->n_true = MEMORY * pace->n_true + (double)n_true;
+    pace->n_false = MEMORY * pace->n_false + (n_true < n_guesses ? 1.0 : 0.0);
+    pace->n = best(pace);
+    if (pace->n > 0 || n_true > 0) {
+        pace->pause = 0;
+        return;
+    }
+    pace->pause = pace->pause == 0 ? 1 : 2 * pace->pause;
+    if (pace->pause > LONGEST_PAUSE)
+        pace->pause = LONGEST_PAUSE;
+    pace->rest = pace->pause;
+}
