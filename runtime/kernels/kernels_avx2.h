@@ -27,4 +27,7 @@ void avx2_pack(struct panel *panel, const uint8_t *const rows[PANEL_ROWS], size_
 void avx2_panel(const struct panel *panel, const struct rounded *x, size_t first,
                 size_t n_tokens, float y[][PANEL_ROWS]);
 
+/* few_avx2.c */
+extern few_function *const avx2_few[TYPE_COUNT];
+
 #endif

@@ -314,7 +314,7 @@ static void multiply_integers(struct product *p, struct workspace *ws)
 
     p->rounded = rounded_in(ws->bytes, p->n_tokens, p->w->n_cols / BLOCK);
     parallel_for(p->n_tokens, 4, round_token, p);
-    if (p->n_tokens <= PANEL_TOKENS && p->k->few)
+    if (p->k->few && p->n_tokens >= p->k->few_from && p->n_tokens <= PANEL_TOKENS)
         parallel_for(p->w->n_rows, grain, multiply_few, p);
     else if (p->n_tokens < PANEL_MIN_TOKENS || !p->k->pack)
         parallel_for(p->w->n_rows, grain, multiply_dots, p);
