@@ -245,6 +245,13 @@ bool file_exists(const char *path)
     return stat(path, &info) == 0 && S_ISREG(info.st_mode);
 }
 
+bool file_is_pointer(const void *start, size_t n)
+{
+    static const char head[] = "version https://git-lfs";
+
+    return n >= sizeof(head) - 1 && memcmp(start, head, sizeof(head) - 1) == 0;
+}
+
 bool file_is_folder(const char *path)
 {
     struct stat info;

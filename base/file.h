@@ -49,6 +49,10 @@ void file_close(struct file *file); /* NULL is fine */
 MUST_CHECK enum status file_read_all(const char *path, size_t max_bytes, char **out,
                                      size_t *n_bytes, struct error *err);
 
+/* True when the first n bytes of a file are those of a git-lfs pointer: the file itself was not
+ * downloaded. */
+bool file_is_pointer(const void *start, size_t n);
+
 bool file_exists(const char *path);    /* a regular file, after links */
 bool file_is_folder(const char *path); /* a directory, after links */
 

@@ -6,7 +6,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { START_BYTES = 16 };
+enum { START_BYTES = 32 };
 
 /* The pickled magic number that the format before the zip begins with. */
 static const uint8_t legacy_magic[] = {0x80, 0x02, 0x8a, 0x0a, 0x6c,
@@ -103,6 +103,9 @@ static enum status add_contents(struct archive *archive, const struct file *file
             "the legacy torch format (before 1.6); save it again with a newer torch");
     if (n >= 6 && memcmp(start, "\x93NUMPY", 6) == 0)
         return npy_add(archive, file, no, err);
+    if (file_is_pointer(start, n))
+        return fail(err, ERR_CORRUPT,
+                    "a git-lfs pointer; the file itself was not downloaded");
     if (!members_look_like_zip(start, n))
         return fail(err, ERR_UNSUPPORTED, "not a torch zip, nor a NumPy file");
     return add_zip(archive, file, no, err);

@@ -300,6 +300,32 @@ static enum status open_listed(struct shards *set, const char *folder,
     return st == OK ? gather(set, err) : st;
 }
 
+static bool is_open(const struct shards *set, const char *name)
+{
+    for (size_t i = 0; i < set->n_files; i++) {
+        const char *path = file_path(safetensors_file(set->files[i]));
+        const char *slash = strrchr(path, '/');
+
+        if (strcmp(slash ? slash + 1 : path, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Weights beside those that are read: which of the two was meant, only the user knows. */
+static void warn_unread(const struct shards *set, const struct listing *listing,
+                        const char *folder)
+{
+    struct slip unread = {0};
+
+    for (size_t i = 0; i < listing->n; i++)
+        if (strncmp(listing->names[i], "model", 5) == 0 &&
+            ends_in(listing->names[i], ".safetensors") &&
+            !is_open(set, listing->names[i]))
+            note(&unread, listing->names[i]);
+    warn(&unread, folder, "is not read: other files are the model's");
+}
+
 enum status shards_open(const char *folder, struct shards **out, struct error *err)
 {
     struct listing listing = {0};
@@ -313,6 +339,8 @@ enum status shards_open(const char *folder, struct shards **out, struct error *e
         st = open_indexed(set, folder, err);
     else if (st == OK)
         st = open_listed(set, folder, &listing, err);
+    if (st == OK)
+        warn_unread(set, &listing, folder);
     listing_free(&listing);
     if (st == OK)
         *out = set;

@@ -400,6 +400,8 @@ enum status sentencepiece_read(const char *path, const struct token_source *sour
     size_t n = 0;
     enum status st = file_read_all(path, FILE_MAX, &bytes, &n, err);
 
+    if (st == OK)
+        st = check_pointer(path, bytes, n, err);
     if (st == OK &&
         sentencepiece_parse((const uint8_t *)bytes, n, source, tok, err) != OK)
         st = fail_at(err, path);

@@ -44,6 +44,10 @@ MUST_CHECK enum status sentencepiece_parse(const uint8_t *bytes, size_t n_bytes,
                                            const struct token_source *source,
                                            struct tokenizer *tok, struct error *err);
 
+/* ERR_CORRUPT when what was read is a git-lfs pointer. */
+MUST_CHECK enum status check_pointer(const char *path, const char *bytes, size_t n_bytes,
+                                     struct error *err);
+
 /* Find the special ids and the add_bos_token flags: by tokenizer_config.json's names, then by
  * config.json's ids. ERR_CORRUPT when bos or eos is named but no piece. */
 MUST_CHECK enum status special_tokens_apply(const struct token_source *source,

@@ -311,6 +311,8 @@ enum status tokenizer_json_read(const char *path, struct token_source *source,
                              : file_read_all(path, FILE_MAX, &bytes, &n, err);
 
     if (st == OK)
+        st = check_pointer(path, bytes, n, err);
+    if (st == OK)
         st = tokenizer_json_parse(path, bytes, n, source, tok, err);
     free(bytes);
     return st;

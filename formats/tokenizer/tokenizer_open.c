@@ -16,6 +16,15 @@ static char *path_in(struct arena *arena, const char *folder, const char *name)
     return arena_printf(arena, "%s/%s", folder, name);
 }
 
+enum status check_pointer(const char *path, const char *bytes, size_t n_bytes,
+                          struct error *err)
+{
+    if (!file_is_pointer(bytes, n_bytes))
+        return OK;
+    return fail(err, ERR_CORRUPT,
+                "%s: a git-lfs pointer; the file itself was not downloaded", path);
+}
+
 /* A configuration file that may be missing. */
 static enum status read_optional(struct arena *arena, const char *folder,
                                  const char *name, json_t **out, struct error *err)

@@ -176,6 +176,10 @@ Test(archive, of_a_folder_is_the_one_its_index_names)
 
     cr_assert_not(archive_is_in_folder(folder));
     cr_assert_eq(archive_open_folder(folder, &archive, &err), ERR_USAGE);
+    fixture_join(path, folder, "pytorch_model.bin");
+    fixture_write(path, "version https://git-lfs.github.com/spec/v1\n", 43);
+    cr_assert_eq(archive_open_folder(folder, &archive, &err), ERR_CORRUPT);
+    cr_expect_not_null(strstr(err.text, "git-lfs pointer"), "%s", err.text);
     copy_to("pytorch_model.bin", CARAT_DATA "/vectors/torch/views.bin");
     MUST(archive_open_folder(folder, &archive, &err));
     cr_assert_eq(archive_count(archive), 74);

@@ -496,6 +496,24 @@ Test(made, folders_without_a_tokenizer_are_refused)
     cr_expect_not_null(strstr(err.text, "tokenizer.model"), "%s", err.text);
 }
 
+Test(made, pointers_in_place_of_a_tokenizer_are_named)
+{
+    static const char pointer[] = "version https://git-lfs.github.com/spec/v1\n"
+                                  "oid sha256:0\nsize 33384568\n";
+    static const char *const names[] = {"tokenizer.model", "tokenizer.json"};
+    char path[FIXTURE_PATH];
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        struct tokenizer *tok = NULL;
+
+        fixture_join(path, made, names[i]);
+        fixture_write(path, pointer, sizeof(pointer) - 1);
+        cr_expect_eq(tokenizer_open_folder(made, NULL, &tok, &err), ERR_CORRUPT);
+        cr_expect_not_null(strstr(err.text, names[i]), "%s", err.text);
+        cr_expect_not_null(strstr(err.text, "git-lfs pointer"), "%s", err.text);
+    }
+}
+
 /* ---- cut files ---- */
 
 typedef enum status parse_part(const char *bytes, size_t n, struct token_source *source,

@@ -85,6 +85,11 @@ def zeros_of_a_byte(model):
             edit_tensors(path, change)
 
 
+def stale_file(model):
+    """Another model's weights beside those of the index."""
+    shutil.copy(next(model.glob("model-*.safetensors")), model / "model.safetensors")
+
+
 def rotated(location):
     apply = [{"targets": ["Linear"], "location": location}]
     return settings(lambda q: q.update(
@@ -101,6 +106,7 @@ SAME = [
     ("ct-int4-g32-sym", rotated("weight_output")),
     ("fp8-block", settings(lambda q: q.update(modules_to_not_convert=["lm_head"]))),
 ]
+WARNED = [("sharded-hf", stale_file, "model.safetensors is not read")]
 REFUSED = [
     ("ct-int4-g32-sym", rotated("input"), "transform_config"),
     ("gptq-v2-asym", autoround("auto_round:marlin"), "packing_format"),
@@ -138,6 +144,10 @@ def judge(carat, root, out):
     for i, (name, twist) in enumerate(SAME):
         for sentence in twisted(carat, root, name, twist, out).judge().wrong:
             yield f"same {i}, {name}", sentence
+    for name, twist, words in WARNED:
+        case = twisted(carat, root, name, twist, out)
+        if case.judge().wrong or not any(words in x for x in case.verdict.warnings):
+            yield name, f"no warning '{words}': {case.verdict.wrong} {case.verdict.warnings}"
     for name, twist, words in REFUSED:
         r = twisted(carat, root, name, twist, out).convert("F32")
         if r.returncode != 2 or words not in r.stderr or r.stderr.count("\n") != 1:
@@ -154,7 +164,7 @@ def main(carat, archive):
         wrong = list(judge(carat, unpack(archive, folder), Path(out)))
     for label, sentence in wrong:
         print(f"{label}: {sentence}")
-    print(f"{len(SAME) + len(REFUSED)} neighbouring layouts, {len(PLANS)} plans, {len(wrong)} not as expected")
+    print(f"{len(SAME) + len(WARNED) + len(REFUSED)} neighbouring layouts, {len(PLANS)} plans, {len(wrong)} not as expected")
     return bool(wrong)
 
 
