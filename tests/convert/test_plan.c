@@ -150,6 +150,38 @@ Test(plan, names_the_line_of_a_recipe_that_is_none)
     fixture_remove(folder);
 }
 
+Test(plan, refuses_recipes_that_are_too_long_or_no_text)
+{
+    enum { MOST = 1 << 20 };
+    const struct {
+        size_t n, nul;
+        const char *says;
+    } cases[] = {{MOST + 1, MOST + 1, "recipe.txt: "}, {64, 20, "it holds a NUL"}};
+    char folder[FIXTURE_PATH], path[FIXTURE_PATH];
+    char *text = malloc(MOST + 1);
+
+    cr_assert_not_null(text);
+    fixture_folder(folder);
+    fixture_join(path, folder, "recipe.txt");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct plan *plan = NULL;
+        struct error err = {0};
+
+        memset(text, '#', MOST + 1);
+        if (cases[i].nul < cases[i].n)
+            text[cases[i].nul] = '\0';
+        fixture_write(path, text, cases[i].n);
+        cr_expect_neq(
+            convert_plan(model_folder, NULL,
+                         &(struct convert_options){.type = "Q4_0", .recipe = path}, &plan,
+                         &err),
+            OK);
+        cr_expect_not_null(strstr(err.text, cases[i].says), "%s", err.text);
+    }
+    free(text);
+    fixture_remove(folder);
+}
+
 Test(plan, metadata_the_user_sets_replaces_the_source_s)
 {
     const char *const pairs[] = {"general.name=Mine", "general.author=Me"};

@@ -259,3 +259,21 @@ Test(template, strftime_now_is_a_date)
     free(got);
     json_decref(context);
 }
+
+Test(template, a_source_of_a_mebibyte_is_the_longest)
+{
+    json_t *context = json_object();
+    char *source = malloc(TEMPLATE_MAX_SOURCE + 2), *got = NULL;
+
+    cr_assert_not_null(source);
+    memset(source, 'x', TEMPLATE_MAX_SOURCE + 1);
+    source[TEMPLATE_MAX_SOURCE + 1] = '\0';
+    cr_expect_eq(template_render(source, context, &got, &err), ERR_UNSUPPORTED);
+    cr_expect_str_eq(err.text, "a template of 1048577 bytes is too long");
+    source[TEMPLATE_MAX_SOURCE] = '\0';
+    cr_expect_eq(template_render(source, context, &got, &err), OK, "%s", err.text);
+    cr_expect(got && strcmp(got, source) == 0);
+    free(got);
+    free(source);
+    json_decref(context);
+}
