@@ -1,99 +1,100 @@
 /*
  * encode_lanes_search.h - the searches of encode_scalar.c, WIDTH lanes at a time
  *
- * Included by encode_<isa>.c after encode_lanes_tile.h.
+ * Included by encode_<isa>.c after encode_lanes_tile.h. Two columns of vectors are searched side
+ * by side: a sum waits for its last addition, and the sums of two columns wait together. Codes are
+ * rounded to whole numbers and clamped, which is what nearest() gives below 2^22; where a product
+ * could be larger, a scale having overflowed, its bits are taken instead.
  */
 #ifndef QUANTIZE_ENCODE_LANES_SEARCH_H
 #define QUANTIZE_ENCODE_LANES_SEARCH_H
 
 #include "quantize/encode_lanes_tile.h"
 
-/* ---- tiles: a lane is a block ---- */
+#define INLINE static inline __attribute__((always_inline))
+
+enum { PAIR = 2, TILE_COLUMNS = TILE_LANES / WIDTH };
+
+/* WIDTH lanes of a tile from lane b on. */
+struct column {
+    struct tile *tile;
+    int b;
+};
+
+static inline struct column column_at(struct tile *const *tiles, int number)
+{
+    return (struct column){tiles[number / TILE_COLUMNS], WIDTH * (number % TILE_COLUMNS)};
+}
+
+static inline vec x_of(const struct column *c, int i)
+{
+    return load(&c->tile->x[i][c->b]);
+}
+
+static inline vec w_of(const struct column *c, int i)
+{
+    return load(&c->tile->w[i][c->b]);
+}
+
+/* nearest_lanes() of what is below 2^22. The lower end second, for the sign of a zero. */
+static inline vec code_below(vec x, vec lo, vec hi)
+{
+    return vmin(vmax(whole(x), lo), hi);
+}
+
+/* ---- scale ---- */
 
 /* The signed extremum down each lane, the first of equals. */
-static inline vec extremum_lanes(const vec *x, int n)
+static inline vec extremum_of(const struct column *c, int n)
 {
     vec top = {0}, value = {0};
 
     for (int i = 0; i < n; i++) {
-        vec size = magnitude(x[i]);
+        vec x = x_of(c, i), size = magnitude(x);
         ivec larger = size > top;
 
-        value = pick(larger, x[i], value);
+        value = pick(larger, x, value);
         top = pick(larger, size, top);
     }
     return value;
-}
-
-/* A column of vectors out of a tile, and importance times value beside it. */
-struct column {
-    vec x[TILE_WEIGHTS], w[TILE_WEIGHTS], wx[TILE_WEIGHTS];
-};
-
-static inline void load_column(const struct tile *tile, int b, int n, struct column *c)
-{
-    for (int i = 0; i < n; i++) {
-        c->x[i] = load(&tile->x[i][b]);
-        c->w[i] = load(&tile->w[i][b]);
-        c->wx[i] = c->w[i] * c->x[i];
-    }
-}
-
-/* Columns searched side by side: a sum waits for its last addition, and two sums wait
- * together. */
-enum { PAIR = WIDTH < TILE_LANES ? 2 : 1 };
-
-struct symmetric_sums {
-    vec xl[PAIR], ll[PAIR];
-};
-
-static inline void symmetric_sums(const struct column *c, int n, int half, const vec *inv,
-                                  struct symmetric_sums *out)
-{
-    struct symmetric_sums sum = {0};
-
-    for (int i = 0; i < n; i++) {
-        for (int p = 0; p < PAIR; p++) {
-            vec l = nearest_lanes(inv[p] * c[p].x[i], -half, half - 1);
-
-            sum.xl[p] += c[p].wx[i] * l;
-            sum.ll[p] += c[p].w[i] * l * l;
-        }
-    }
-    *out = sum;
 }
 
 struct symmetric {
     vec top, scale, best, inv;
 };
 
-static inline void symmetric_first(const struct column *c, int n, int half,
-                                   struct symmetric *a)
-{
-    struct symmetric_sums sum;
-    vec inv[PAIR];
+struct symmetric_sums {
+    vec xl[PAIR], ll[PAIR];
+};
 
-    for (int p = 0; p < PAIR; p++) {
-        a[p].top = extremum_lanes(c[p].x, n);
-        a[p].inv = inv[p] = (float)-half / a[p].top;
+INLINE void symmetric_sums(const struct column *c, const int count, int n, int half,
+                           vec wx[TILE_WEIGHTS][PAIR], const vec *inv,
+                           struct symmetric_sums *out)
+{
+    const vec lo = all((float)-half), hi = all((float)(half - 1));
+    struct symmetric_sums sum = {0};
+
+    for (int i = 0; i < n; i++) {
+        for (int p = 0; p < count; p++) {
+            vec l = code_below(inv[p] * x_of(&c[p], i), lo, hi);
+
+            sum.xl[p] += wx[i][p] * l;
+            sum.ll[p] += w_of(&c[p], i) * l * l;
+        }
     }
-    symmetric_sums(c, n, half, inv, &sum);
-    for (int p = 0; p < PAIR; p++) {
-        a[p].scale = pick(sum.ll[p] != 0.0f, sum.xl[p] / sum.ll[p], all(0.0f));
-        a[p].best = a[p].scale * sum.xl[p];
-    }
+    *out = sum;
 }
 
-static inline void symmetric_try(const struct column *c, int n, int half, float levels,
-                                 struct symmetric *a)
+INLINE void symmetric_try(const struct column *c, const int count, int n, int half,
+                          vec wx[TILE_WEIGHTS][PAIR], float levels, struct symmetric *a)
 {
     struct symmetric_sums sum;
     vec inv[PAIR];
 
-    for (int p = 0; p < PAIR; p++)
+    for (int p = 0; p < count; p++)
         inv[p] = levels / a[p].top;
-    symmetric_sums(c, n, half, inv, &sum);
-    for (int p = 0; p < PAIR; p++) {
+    symmetric_sums(c, count, n, half, wx, inv, &sum);
+    for (int p = 0; p < count; p++) {
         vec xl = sum.xl[p], ll = sum.ll[p], scale = xl / ll;
         ivec better = (ll > 0.0f) & (xl * xl > a[p].best * ll);
 
@@ -103,111 +104,193 @@ static inline void symmetric_try(const struct column *c, int n, int half, float 
     }
 }
 
-static inline void symmetric_pair(struct tile *tile, int b, int n, int half)
+INLINE void symmetric_first(const struct column *c, const int count, int n, int half,
+                            vec wx[TILE_WEIGHTS][PAIR], struct symmetric *a)
 {
-    struct column c[PAIR];
-    struct symmetric a[PAIR];
+    struct symmetric_sums sum;
+    vec inv[PAIR];
 
-    for (int p = 0; p < PAIR; p++)
-        load_column(tile, b + WIDTH * p, n, &c[p]);
-    symmetric_first(c, n, half, a);
+    for (int p = 0; p < count; p++)
+        a[p].inv = inv[p] = (float)-half / a[p].top;
+    symmetric_sums(c, count, n, half, wx, inv, &sum);
+    for (int p = 0; p < count; p++) {
+        a[p].scale = pick(sum.ll[p] != 0.0f, sum.xl[p] / sum.ll[p], all(0.0f));
+        a[p].best = a[p].scale * sum.xl[p];
+    }
+}
+
+INLINE void symmetric_columns(const struct column *c, const int count, int n, int half)
+{
+    const vec lo = all((float)-half), hi = all((float)(half - 1));
+    vec wx[TILE_WEIGHTS][PAIR];
+    struct symmetric a[PAIR];
+    ivec zero[PAIR];
+
+    for (int p = 0; p < count; p++) {
+        vec top = extremum_of(&c[p], n);
+
+        zero[p] = magnitude(top) < 1e-15f;
+        a[p].top = pick(zero[p], all(1.0f), top); /* no product leaves the codes' range */
+        for (int i = 0; i < n; i++)
+            wx[i][p] = w_of(&c[p], i) * x_of(&c[p], i);
+    }
+    symmetric_first(c, count, n, half, wx, a);
     for (int k = -9; k <= 9; k++)
         if (k != 0)
-            symmetric_try(c, n, half, -((float)half + 0.1f * (float)k), a);
+            symmetric_try(c, count, n, half, wx, -((float)half + 0.1f * (float)k), a);
 
-    for (int p = 0; p < PAIR; p++) {
-        ivec zero = magnitude(a[p].top) < 1e-15f;
-        int at = b + WIDTH * p;
-
-        store(&tile->scale[at], pick(zero, all(0.0f), a[p].scale));
+    for (int p = 0; p < count; p++) {
+        store(&c[p].tile->scale[c[p].b], pick(zero[p], all(0.0f), a[p].scale));
         for (int i = 0; i < n; i++) {
-            vec q = nearest_lanes(a[p].inv * c[p].x[i], -half, half - 1) + (float)half;
-            store_codes(&tile->q[i][at], pick(zero, all(0.0f), q));
+            vec q = code_below(a[p].inv * x_of(&c[p], i), lo, hi) + (float)half;
+            store_codes(&c[p].tile->q[i][c[p].b], pick(zero[p], all(0.0f), q));
         }
     }
 }
 
-static void symmetric(struct tile *tile, int n, int half)
+static void symmetric(struct tile *const *tiles, int n_tiles, int n, int half)
 {
-    for (int b = 0; b < TILE_LANES; b += WIDTH * PAIR)
-        symmetric_pair(tile, b, n, half);
+    const int n_columns = n_tiles * TILE_COLUMNS;
+    struct column c[PAIR];
+    int at = 0;
+
+    for (; at + PAIR <= n_columns; at += PAIR) {
+        for (int p = 0; p < PAIR; p++)
+            c[p] = column_at(tiles, at + p);
+        symmetric_columns(c, PAIR, n, half);
+    }
+    if (at < n_columns) {
+        c[0] = column_at(tiles, at);
+        symmetric_columns(c, 1, n, half);
+    }
 }
+
+/* ---- scale and minimum ---- */
 
 struct affine {
-    vec w, x, low, high, scale, error, inv, base;
+    vec least, high; /* of the values; `flat` where they are one, which is not positive */
+    ivec flat;
+    vec w, x, low, scale, error, inv, base;
 };
 
-static inline struct affine affine_start(const struct column *c)
+INLINE void affine_start(const struct column *c, struct affine *a)
 {
-    vec low = c->x[0], high = c->x[0], w = c->w[0], x = c->w[0] * c->x[0];
+    vec low = x_of(c, 0), high = low, w = w_of(c, 0), x = w * low;
 
     for (int i = 1; i < 32; i++) {
-        low = vmin(c->x[i], low);
-        high = vmax(c->x[i], high);
-        w += c->w[i];
-        x += c->w[i] * c->x[i];
+        vec value = x_of(c, i), weight = w_of(c, i);
+
+        low = vmin(value, low);
+        high = vmax(value, high);
+        w += weight;
+        x += weight * value;
     }
-    low = pick(low > 0.0f, all(0.0f), low);
-    return (struct affine){.w = w, .x = x, .low = low, .high = high};
+    *a = (struct affine){.w = w, .x = x, .least = low, .high = high};
+    a->low = pick(low > 0.0f, all(0.0f), low);
+    a->flat = ~(high > a->low);
 }
 
-static inline void affine_errors(const struct column *c, vec l[32][PAIR],
-                                 const vec *scale, const vec *low, vec *error)
+/* The distance from minimum to maximum; 1 where there is none, whose codes are dropped at the end. */
+static inline vec affine_range(const struct affine *a)
 {
-    for (int p = 0; p < PAIR; p++)
-        error[p] = (vec){0};
-    for (int i = 0; i < 32; i++) {
-        for (int p = 0; p < PAIR; p++) {
-            vec diff = scale[p] * l[i][p] + low[p] - c[p].x[i];
-            error[p] += c[p].w[i] * (diff * diff);
-        }
-    }
+    return pick(a->flat, all(1.0f), a->high - a->low);
 }
 
-/* The sums a pair of candidates needs, and its codes. */
+/* True when every product of an inverse scale and a difference stays below 2^22. */
+INLINE bool affine_is_safe(const struct affine *a, const int count, const vec *inv)
+{
+    ivec unsafe = {0};
+
+    for (int p = 0; p < count; p++) {
+        vec first = inv[p] * (a[p].least - a[p].low),
+            last = inv[p] * (a[p].high - a[p].low);
+        unsafe |= ~((magnitude(first) < 0x1p22f) & (magnitude(last) < 0x1p22f));
+    }
+    return none(unsafe);
+}
+
+/* The codes of a value, of one column and inverse scale. */
+INLINE vec affine_code(const struct affine *a, vec x, vec inv, const bool is_safe,
+                       int top)
+{
+    vec v = inv * (x - a->low);
+
+    return is_safe ? code_below(v, all(0.0f), all((float)top)) : nearest_lanes(v, 0, top);
+}
+
+/* The sums that candidates side by side need, and their codes. */
 struct sums {
     vec l[PAIR], ll[PAIR], xl[PAIR];
 };
 
-static inline void affine_sums(const struct column *c, const struct affine *a,
-                               const vec *inv, int top, vec l[32][PAIR], struct sums *out)
+INLINE void affine_sums(const struct column *c, const int count, const struct affine *a,
+                        const vec *inv, const bool is_safe, int top, vec l[32][PAIR],
+                        struct sums *out)
 {
     struct sums sum = {0};
 
     for (int i = 0; i < 32; i++) {
-        for (int p = 0; p < PAIR; p++) {
-            l[i][p] = nearest_lanes(inv[p] * (c[p].x[i] - a[p].low), 0, top);
-            vec wl = c[p].w[i] * l[i][p];
+        for (int p = 0; p < count; p++) {
+            vec x = x_of(&c[p], i), code = affine_code(&a[p], x, inv[p], is_safe, top);
+            vec wl = w_of(&c[p], i) * code;
+
+            l[i][p] = code;
             sum.l[p] += wl;
-            sum.ll[p] += wl * l[i][p];
-            sum.xl[p] += wl * c[p].x[i];
+            sum.ll[p] += wl * code;
+            sum.xl[p] += wl * x;
         }
     }
     *out = sum;
 }
 
-static inline void affine_try(const struct column *c, struct affine *a, float levels,
-                              int top)
+INLINE void affine_errors(const struct column *c, const int count, vec l[32][PAIR],
+                          const vec *scale, const vec *low, vec *error)
 {
-    vec l[32][PAIR], inv[PAIR], scale[PAIR], low[PAIR], det[PAIR], error[PAIR];
+    vec sum[PAIR] = {0};
+
+    for (int i = 0; i < 32; i++) {
+        for (int p = 0; p < count; p++) {
+            vec diff = scale[p] * l[i][p] + low[p] - x_of(&c[p], i);
+            sum[p] += w_of(&c[p], i) * (diff * diff);
+        }
+    }
+    for (int p = 0; p < count; p++)
+        error[p] = sum[p];
+}
+
+/* Scale and minimum that fit a candidate's sums best; returns where there are any. */
+static inline ivec affine_solve(const struct affine *a, const struct sums *sum, int p,
+                                vec *scale, vec *low)
+{
+    vec l = sum->l[p], ll = sum->ll[p], xl = sum->xl[p];
+    vec det = a->w * ll - l * l;
+
+    *scale = (a->w * xl - a->x * l) / det;
+    *low = (ll * a->x - l * xl) / det;
+    ivec above = *low > 0.0f;
+    *scale = pick(above, xl / ll, *scale);
+    *low = pick(above, all(0.0f), *low);
+    return det > 0.0f;
+}
+
+INLINE void affine_try(const struct column *c, const int count, struct affine *a,
+                       float levels, int top)
+{
+    vec l[32][PAIR], inv[PAIR], scale[PAIR], low[PAIR], error[PAIR];
+    ivec solved[PAIR];
     struct sums sum;
 
-    for (int p = 0; p < PAIR; p++)
-        inv[p] = levels / (a[p].high - a[p].low); /* low moves with the best */
-    affine_sums(c, a, inv, top, l, &sum);
-    for (int p = 0; p < PAIR; p++) {
-        vec sl = sum.l[p], sll = sum.ll[p], sxl = sum.xl[p];
-
-        det[p] = a[p].w * sll - sl * sl;
-        scale[p] = (a[p].w * sxl - a[p].x * sl) / det[p];
-        low[p] = (sll * a[p].x - sl * sxl) / det[p];
-        ivec above = low[p] > 0.0f;
-        scale[p] = pick(above, sxl / sll, scale[p]);
-        low[p] = pick(above, all(0.0f), low[p]);
-    }
-    affine_errors(c, l, scale, low, error);
-    for (int p = 0; p < PAIR; p++) {
-        ivec better = (det[p] > 0.0f) & (error[p] < a[p].error);
+    for (int p = 0; p < count; p++)
+        inv[p] = levels / affine_range(&a[p]); /* low moves with the best */
+    if (affine_is_safe(a, count, inv))
+        affine_sums(c, count, a, inv, true, top, l, &sum);
+    else
+        affine_sums(c, count, a, inv, false, top, l, &sum);
+    for (int p = 0; p < count; p++)
+        solved[p] = affine_solve(&a[p], &sum, p, &scale[p], &low[p]);
+    affine_errors(c, count, l, scale, low, error);
+    for (int p = 0; p < count; p++) {
+        ivec better = solved[p] & (error[p] < a[p].error);
 
         a[p].error = pick(better, error[p], a[p].error);
         a[p].inv = pick(better, inv[p], a[p].inv);
@@ -218,55 +301,69 @@ static inline void affine_try(const struct column *c, struct affine *a, float le
 }
 
 /* The codes of minimum to maximum, before any search. */
-static inline void affine_first(const struct column *c, struct affine *a, int top)
+INLINE void affine_first(const struct column *c, const int count, struct affine *a,
+                         int top)
 {
     vec l[32][PAIR], scale[PAIR], low[PAIR], error[PAIR];
 
-    for (int p = 0; p < PAIR; p++) {
+    for (int p = 0; p < count; p++) {
         a[p].base = low[p] = a[p].low;
-        a[p].inv = (float)top / (a[p].high - a[p].low);
+        a[p].inv = (float)top / affine_range(&a[p]);
         a[p].scale = scale[p] = 1.0f / a[p].inv;
         for (int i = 0; i < 32; i++)
-            l[i][p] = nearest_lanes(a[p].inv * (c[p].x[i] - a[p].base), 0, top);
+            l[i][p] = affine_code(&a[p], x_of(&c[p], i), a[p].inv, false, top);
     }
-    affine_errors(c, l, scale, low, error);
-    for (int p = 0; p < PAIR; p++)
+    affine_errors(c, count, l, scale, low, error);
+    for (int p = 0; p < count; p++)
         a[p].error = error[p];
 }
 
-static void asymmetric_pair(struct tile *tile, int b, const struct ladder *ladder)
+INLINE void asymmetric_columns(const struct column *c, const int count,
+                               const struct ladder *ladder)
 {
-    struct column c[PAIR];
     struct affine a[PAIR];
     vec start[PAIR];
 
-    for (int p = 0; p < PAIR; p++) {
-        load_column(tile, b + WIDTH * p, 32, &c[p]);
-        a[p] = affine_start(&c[p]);
+    for (int p = 0; p < count; p++) {
+        affine_start(&c[p], &a[p]);
         start[p] = a[p].low;
     }
-    affine_first(c, a, ladder->top);
+    affine_first(c, count, a, ladder->top);
     for (int k = 0; k <= ladder->n_steps; k++)
-        affine_try(c, a, ladder->first + ladder->step * (float)k + (float)ladder->top,
+        affine_try(c, count, a,
+                   ladder->first + ladder->step * (float)k + (float)ladder->top,
                    ladder->top);
 
-    for (int p = 0; p < PAIR; p++) {
-        ivec flat = ~(a[p].high > start[p]); /* one value, which is not positive */
-        int at = b + WIDTH * p;
+    for (int p = 0; p < count; p++) {
+        struct tile *tile = c[p].tile;
+        const int b = c[p].b;
 
-        store(&tile->scale[at], pick(flat, all(0.0f), a[p].scale));
-        store(&tile->offset[at], -pick(flat, start[p], a[p].low));
+        store(&tile->scale[b], pick(a[p].flat, all(0.0f), a[p].scale));
+        store(&tile->offset[b], -pick(a[p].flat, start[p], a[p].low));
         for (int i = 0; i < 32; i++) {
-            vec q = nearest_lanes(a[p].inv * (c[p].x[i] - a[p].base), 0, ladder->top);
-            store_codes(&tile->q[i][at], pick(flat, all(0.0f), q));
+            vec v = a[p].inv * (x_of(&c[p], i) - a[p].base);
+            vec q = nearest_lanes(v, 0, ladder->top);
+            store_codes(&tile->q[i][b], pick(a[p].flat, all(0.0f), q));
         }
     }
 }
 
-static void asymmetric(struct tile *tile, const struct ladder *ladder)
+static void asymmetric(struct tile *const *tiles, int n_tiles,
+                       const struct ladder *ladder)
 {
-    for (int b = 0; b < TILE_LANES; b += WIDTH * PAIR)
-        asymmetric_pair(tile, b, ladder);
+    const int n_columns = n_tiles * TILE_COLUMNS;
+    struct column c[PAIR];
+    int at = 0;
+
+    for (; at + PAIR <= n_columns; at += PAIR) {
+        for (int p = 0; p < PAIR; p++)
+            c[p] = column_at(tiles, at + p);
+        asymmetric_columns(c, PAIR, ladder);
+    }
+    if (at < n_columns) {
+        c[0] = column_at(tiles, at);
+        asymmetric_columns(c, 1, ladder);
+    }
 }
 
 #endif

@@ -228,7 +228,7 @@ static float symmetric_lane(const struct lane *lane, int n, int half, int32_t *q
     return scale;
 }
 
-static void symmetric(struct tile *tile, int n, int half)
+static void symmetric_tile(struct tile *tile, int n, int half)
 {
     for (int b = 0; b < TILE_LANES; b++) {
         struct lane lane = lane_of(tile, b, n);
@@ -238,6 +238,12 @@ static void symmetric(struct tile *tile, int n, int half)
         for (int i = 0; i < n; i++)
             tile->q[i][b] = q[i];
     }
+}
+
+static void symmetric(struct tile *const *tiles, int n_tiles, int n, int half)
+{
+    for (int t = 0; t < n_tiles; t++)
+        symmetric_tile(tiles[t], n, half);
 }
 
 /* The state of an asymmetric search; `low` moves with the best candidate, `high` never. */
@@ -317,7 +323,7 @@ static void affine_try(const struct lane *lane, struct affine *a, float inv, int
     }
 }
 
-static void asymmetric(struct tile *tile, const struct ladder *ladder)
+static void asymmetric_tile(struct tile *tile, const struct ladder *ladder)
 {
     for (int b = 0; b < TILE_LANES; b++) {
         struct lane lane = lane_of(tile, b, 32);
@@ -342,6 +348,13 @@ static void asymmetric(struct tile *tile, const struct ladder *ladder)
         for (int i = 0; i < 32; i++)
             tile->q[i][b] = (int32_t)l[i];
     }
+}
+
+static void asymmetric(struct tile *const *tiles, int n_tiles,
+                       const struct ladder *ladder)
+{
+    for (int t = 0; t < n_tiles; t++)
+        asymmetric_tile(tiles[t], ladder);
 }
 
 static void requantize(struct tile *tile, const struct codes *codes)

@@ -80,10 +80,12 @@ struct encoders {
     void (*peaks)(const struct tile *tile, int n, struct peaks *out);
 
     /* Weighted search over 19 scales around the extremum over -half; n weights a lane.
-     * Sets q (0 ... 2 half - 1, for q - half) and scale; a lane of zeros gets q = 0, scale 0. */
-    void (*symmetric)(struct tile *tile, int n, int half);
+     * Sets q (0 ... 2 half - 1, for q - half) and scale; a lane of zeros gets q = 0, scale 0. An
+     * even number of tiles is searched faster than they are one by one. */
+    void (*symmetric)(struct tile *const *tiles, int n_tiles, int n, int half);
     /* Weighted search for scale and offset over 32 weights a lane. Sets q, scale, offset. */
-    void (*asymmetric)(struct tile *tile, const struct ladder *ladder);
+    void (*asymmetric)(struct tile *const *tiles, int n_tiles,
+                       const struct ladder *ladder);
     /* q = nearest((x + offset) / scale) within lo ... hi; lanes of scale 0 keep their q. */
     void (*requantize)(struct tile *tile, const struct codes *codes);
 

@@ -40,7 +40,7 @@ static void code_super(const struct encoders *encode, struct tile *tile,
 {
     const struct codes codes = {.n = 16, .lo = -32, .hi = 31};
 
-    encode->symmetric(tile, 16, 32);
+    encode->symmetric((struct tile *[]){tile}, 1, 16, 32);
     float top = largest(tile->scale);
     if (fabsf(top) < 1e-15f) {
         *out = (struct coded_6k){0};

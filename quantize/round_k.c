@@ -79,54 +79,93 @@ static uint16_t spread_plain(const float *values, uint8_t codes[8])
 }
 
 /* Codes against the stored scales; a sub-block whose scale is zero keeps the search's. */
-static void finish(const struct rows_in *in, struct tile *tile, struct coded_k *supers,
+static void finish(const struct rows_in *in, struct tile *tile, struct coded_k supers[2],
                    int n, void **out)
 {
     const struct codes codes = {.n = 32, .lo = 0, .hi = in->type == TYPE_Q4_K ? 15 : 31};
 
     super_scales(supers, tile->scale, tile->offset);
     in->encode->requantize(tile, &codes);
-    for (int s = 0; s < n; s++)
-        super_take(tile, s, &supers[s]);
+    super_take(in->encode, tile, supers);
     *out = super_pack(in->type, supers, n, *out);
+}
+
+/* Two tiles are searched together; how many super-blocks each holds, 0 for a tile that is absent. */
+struct pair {
+    struct tile tiles[2];
+    int n[2];
+};
+
+static void search_pair(const struct rows_in *in, struct pair *pair,
+                        const struct ladder *ladder)
+{
+    struct tile *const tiles[] = {&pair->tiles[0], &pair->tiles[1]};
+
+    in->encode->asymmetric(tiles, pair->n[1] > 0 ? 2 : 1, ladder);
+}
+
+static bool next_plain(struct super_walk *walk, struct pair *pair)
+{
+    for (int t = 0; t < 2; t++) {
+        pair->n[t] = super_next(walk, &pair->tiles[t]);
+        if (pair->n[t] > 0)
+            weigh_plain(&pair->tiles[t]);
+    }
+    return pair->n[0] > 0;
 }
 
 void round_k_plain(const struct rows_in *in, void *out)
 {
     struct super_walk walk = super_begin(in);
-    struct tile tile;
+    struct pair pair;
 
-    for (int n; (n = super_next(&walk, &tile)) > 0;) {
-        struct coded_k supers[2];
+    while (next_plain(&walk, &pair)) {
+        search_pair(in, &pair, in->type == TYPE_Q4_K ? &plain_q4 : &plain_q5);
+        for (int t = 0; t < 2 && pair.n[t] > 0; t++) {
+            struct tile *tile = &pair.tiles[t];
+            struct coded_k supers[2];
 
-        weigh_plain(&tile);
-        in->encode->asymmetric(&tile, in->type == TYPE_Q4_K ? &plain_q4 : &plain_q5);
-        for (int s = 0; s < 2; s++) {
-            supers[s].d = spread_plain(tile.scale + 8 * s, supers[s].sc);
-            supers[s].dmin = spread_plain(tile.offset + 8 * s, supers[s].mn);
+            for (int s = 0; s < 2; s++) {
+                supers[s].d = spread_plain(tile->scale + 8 * s, supers[s].sc);
+                supers[s].dmin = spread_plain(tile->offset + 8 * s, supers[s].mn);
+            }
+            finish(in, tile, supers, pair.n[t], &out);
         }
-        finish(in, &tile, supers, n, &out);
     }
+}
+
+static bool next_important(struct super_walk *walk, struct pair *pair,
+                           float sums[2][TILE_LANES])
+{
+    for (int t = 0; t < 2; t++) {
+        pair->n[t] = super_next(walk, &pair->tiles[t]);
+        if (pair->n[t] > 0)
+            weigh_important(&pair->tiles[t], walk->x, sums[t]);
+    }
+    return pair->n[0] > 0;
 }
 
 void round_k_weighted(const struct rows_in *in, void *out)
 {
     struct super_walk walk = super_begin(in);
-    struct tile tile;
+    float sums[2][TILE_LANES];
+    struct pair pair;
 
-    for (int n; (n = super_next(&walk, &tile)) > 0;) {
-        struct coded_k supers[2];
-        float sums[TILE_LANES];
+    while (next_important(&walk, &pair, sums)) {
+        search_pair(in, &pair, in->type == TYPE_Q4_K ? &fine_q4 : &fine_q5);
+        for (int t = 0; t < 2 && pair.n[t] > 0; t++) {
+            struct tile *tile = &pair.tiles[t];
+            struct coded_k supers[2];
 
-        weigh_important(&tile, walk.x, sums);
-        in->encode->asymmetric(&tile, in->type == TYPE_Q4_K ? &fine_q4 : &fine_q5);
-        for (int s = 0; s < 2; s++) {
-            const float *w = sums + 8 * s;
+            for (int s = 0; s < 2; s++) {
+                const float *w = sums[t] + 8 * s;
 
-            supers[s].d = f16_from_f32(super_fit(tile.scale + 8 * s, w, supers[s].sc));
-            supers[s].dmin =
-                f16_from_f32(super_fit(tile.offset + 8 * s, w, supers[s].mn));
+                supers[s].d =
+                    f16_from_f32(super_fit(tile->scale + 8 * s, w, supers[s].sc));
+                supers[s].dmin =
+                    f16_from_f32(super_fit(tile->offset + 8 * s, w, supers[s].mn));
+            }
+            finish(in, tile, supers, pair.n[t], &out);
         }
-        finish(in, &tile, supers, n, &out);
     }
 }

@@ -67,6 +67,7 @@ static void put_block(struct tile *tile, int lane, const float *x,
 
 static void search_tile(const struct rows_in *in, struct tile *tile)
 {
+    struct tile *const tiles[] = {tile};
     static const struct ladder q4_1 = {
         .top = 15, .first = -0.9f, .step = 0.05f, .n_steps = 36};
     static const struct ladder q5_1 = {
@@ -74,16 +75,16 @@ static void search_tile(const struct rows_in *in, struct tile *tile)
 
     switch (in->type) {
     case TYPE_Q4_0:
-        in->encode->symmetric(tile, 32, 8);
+        in->encode->symmetric(tiles, 1, 32, 8);
         break;
     case TYPE_Q5_0:
-        in->encode->symmetric(tile, 32, 16);
+        in->encode->symmetric(tiles, 1, 32, 16);
         break;
     case TYPE_Q4_1:
-        in->encode->asymmetric(tile, &q4_1);
+        in->encode->asymmetric(tiles, 1, &q4_1);
         break;
     default:
-        in->encode->asymmetric(tile, &q5_1);
+        in->encode->asymmetric(tiles, 1, &q5_1);
         break;
     }
 }

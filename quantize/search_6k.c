@@ -67,7 +67,7 @@ static void fit_super(struct search *s, struct coded_6k *super)
         ratios[k] = -1.0f / (31.0f * m);
         ratios[N + k] = 1.0f / (30.0f * m);
     }
-    s->encode->symmetric(&s->tile, 16, 32);
+    s->encode->symmetric((struct tile *[]){&s->tile}, 1, 16, 32);
     memcpy(found.scale, s->tile.scale, sizeof(found.scale));
     search_begin(s);
     search_try(s, &found, 1);

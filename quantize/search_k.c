@@ -59,7 +59,7 @@ static void fit_supers(struct search *s, struct coded_k supers[2])
     struct candidate found;
     struct moments m;
 
-    s->encode->asymmetric(&s->tile, &ladder);
+    s->encode->asymmetric((struct tile *[]){&s->tile}, 1, &ladder);
     memcpy(found.scale, s->tile.scale, sizeof(found.scale));
     memcpy(found.offset, s->tile.offset, sizeof(found.offset));
     s->encode->fit(&s->tile, &s->codes, &found, &m);
@@ -209,11 +209,22 @@ static void improve(const struct rows_in *in, struct search *s, uint8_t *blocks,
 
     candidate = stored(supers);
     search_code(s, &candidate);
+    super_take(s->encode, &s->tile, supers);
     for (int p = 0; p < n; p++) {
         if (!(loss[p] < limit[p]))
             continue;
-        super_take(&s->tile, p, &supers[p]);
         super_pack(in->type, &supers[p], 1, blocks + (size_t)p * bytes);
+    }
+}
+
+/* The importance, at least its floor; ones without. */
+static void weigh(struct search *s, const float *importance)
+{
+    for (int i = 0; i < 32; i++) {
+        for (int b = 0; b < TILE_LANES; b++) {
+            float w = importance ? s->tile.w[i][b] : 1.0f;
+            s->tile.w[i][b] = w > s->floor ? w : s->floor;
+        }
     }
 }
 
@@ -227,9 +238,7 @@ void search_k(const struct rows_in *in, void *out)
 
     (in->importance ? round_k_weighted : round_k_plain)(in, out);
     for (int n; (n = super_next(&walk, &s.tile)) > 0; blocks += (size_t)n * bytes) {
-        for (int i = 0; i < 32; i++)
-            for (int b = 0; b < TILE_LANES; b++)
-                s.tile.w[i][b] = s.tile.w[i][b] > s.floor ? s.tile.w[i][b] : s.floor;
+        weigh(&s, in->importance);
         improve(in, &s, blocks, n);
     }
 }

@@ -174,7 +174,7 @@ static void search_affine_run(struct search *s, const struct run *run)
     search_sums(s);
     search_try(s, &plain, 1);
     search_refit_affine(s);
-    s->encode->asymmetric(&s->tile, &ladder);
+    s->encode->asymmetric((struct tile *[]){&s->tile}, 1, &ladder);
     for (int b = 0; b < TILE_LANES; b++) {
         found.scale[b] = half_round(s->tile.scale[b]);
         found.offset[b] = half_round(s->tile.offset[b]);

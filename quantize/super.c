@@ -12,36 +12,27 @@ struct super_walk super_begin(const struct rows_in *in)
     return (struct super_walk){.in = in, .n = in->n_rows * (in->n_cols / 256)};
 }
 
-static void put(const struct super_walk *walk, struct tile *tile, size_t super, int lane)
-{
-    const float *x = walk->in->x + 256 * super;
-    size_t column = 256 * super % walk->in->n_cols;
-
-    for (int g = 0; g < 8; g++) {
-        tile_put(tile->x, lane + g, x + 32 * g, 32);
-        if (walk->in->importance)
-            tile_put(tile->w, lane + g, walk->in->importance + column + 32 * (size_t)g,
-                     32);
-    }
-}
-
 int super_next(struct super_walk *walk, struct tile *tile)
 {
+    const struct rows_in *in = walk->in;
+    const float *x[TILE_LANES], *importance[TILE_LANES];
     size_t left = walk->n - walk->next;
     int n = left < 2 ? (int)left : 2;
 
     if (n == 0)
         return 0;
-    if (!walk->in->importance)
-        for (int i = 0; i < TILE_WEIGHTS; i++)
-            for (int b = 0; b < TILE_LANES; b++)
-                tile->w[i][b] = 1.0f;
-    for (int s = 0; s < 2; s++) {
-        size_t super = walk->next + (s < n ? (size_t)s : 0);
+    for (int b = 0; b < TILE_LANES; b++) {
+        size_t super = walk->next + (b / 8 < n ? (size_t)b / 8 : 0);
+        size_t at = 256 * super + 32 * (size_t)(b % 8);
 
-        put(walk, tile, super, 8 * s);
-        walk->x[s] = walk->in->x + 256 * super;
+        x[b] = in->x + at;
+        importance[b] = in->importance ? in->importance + at % in->n_cols : NULL;
     }
+    in->encode->gather(x, 32, tile->x);
+    if (in->importance)
+        in->encode->gather(importance, 32, tile->w);
+    walk->x[0] = x[0];
+    walk->x[1] = x[8];
     walk->next += (size_t)n;
     return n;
 }
@@ -145,10 +136,14 @@ void super_scales(const struct coded_k supers[2], float scale[TILE_LANES],
     }
 }
 
-void super_take(const struct tile *tile, int s, struct coded_k *super)
+void super_take(const struct encoders *encode, const struct tile *tile,
+                struct coded_k supers[2])
 {
-    for (int g = 0; g < 8; g++)
-        tile_take(tile, 8 * s + g, 0, super->q + 32 * g, 32);
+    uint8_t q[2][256];
+
+    encode->take(tile, 32, 0, q[0], 32);
+    for (int p = 0; p < 2; p++)
+        memcpy(supers[p].q, q[p], sizeof(q[p]));
 }
 
 void *super_pack(enum block_type type, const struct coded_k *supers, int n, void *out)

@@ -17,12 +17,12 @@
 struct super_walk {
     const struct rows_in *in;
     size_t next, n;    /* super-blocks */
-    const float *x[2]; /* the 256 weights of those in the tile */
+    const float *x[2]; /* the 256 weights of those put last */
 };
 
 struct super_walk super_begin(const struct rows_in *in);
 
-/* Fill x and, with the importance or ones, w; how many super-blocks are real: 2, 1 or 0. */
+/* Fill x and, where there is importance, w with it; how many super-blocks are real: 2, 1 or 0. */
 int super_next(struct super_walk *walk, struct tile *tile);
 
 /* Eight non-negative values as scale * codes (0 ... 63) under weights; the scale.
@@ -33,8 +33,9 @@ float super_fit(const float *values, const float *weights, uint8_t codes[8]);
 void super_scales(const struct coded_k supers[2], float scale[TILE_LANES],
                   float offset[TILE_LANES]);
 
-/* Copy the codes of super-block s of the tile. */
-void super_take(const struct tile *tile, int s, struct coded_k *super);
+/* Copy the codes of the tile's two super-blocks. */
+void super_take(const struct encoders *encode, const struct tile *tile,
+                struct coded_k supers[2]);
 
 /* Pack n super-blocks; returns the end. */
 void *super_pack(enum block_type type, const struct coded_k *supers, int n, void *out);

@@ -116,11 +116,12 @@ static bool same_knowledge(const struct encoders *fast)
 static bool same_symmetric(const struct encoders *fast, int n, int half)
 {
     for (int t = 0; t < TILES; t++) {
-        struct tile a = tile_at(t), b = a;
+        struct tile a[2] = {tile_at(t), tile_at(t + 1)}, b[2] = {a[0], a[1]};
+        const int count = 1 + t % 2;
 
-        encode_scalar.symmetric(&a, n, half);
-        fast->symmetric(&b, n, half);
-        if (memcmp(&a, &b, sizeof(a)) != 0)
+        encode_scalar.symmetric((struct tile *[]){&a[0], &a[1]}, count, n, half);
+        fast->symmetric((struct tile *[]){&b[0], &b[1]}, count, n, half);
+        if (memcmp(a, b, sizeof(a)) != 0)
             return false;
     }
     return true;
@@ -132,11 +133,12 @@ static bool same_asymmetric(const struct encoders *fast, int top)
         .top = top, .first = -0.9f, .step = 0.05f, .n_steps = 36};
 
     for (int t = 0; t < TILES; t++) {
-        struct tile a = tile_at(t), b = a;
+        struct tile a[2] = {tile_at(t), tile_at(t + 1)}, b[2] = {a[0], a[1]};
+        const int count = 1 + t % 2;
 
-        encode_scalar.asymmetric(&a, &ladder);
-        fast->asymmetric(&b, &ladder);
-        if (memcmp(&a, &b, sizeof(a)) != 0)
+        encode_scalar.asymmetric((struct tile *[]){&a[0], &a[1]}, count, &ladder);
+        fast->asymmetric((struct tile *[]){&b[0], &b[1]}, count, &ladder);
+        if (memcmp(a, b, sizeof(a)) != 0)
             return false;
     }
     return true;
@@ -189,7 +191,7 @@ static bool same_judgement(const struct encoders *fast, struct codes codes)
         struct peaks peaks;
         struct moments fit[2];
 
-        encode_scalar.asymmetric(&a, &ladder);
+        encode_scalar.asymmetric((struct tile *[]){&a}, 1, &ladder);
         encode_scalar.peaks(&a, codes.n, &peaks);
         list_candidates(&a, &codes, list);
         encode_scalar.fit(&a, &codes, &list[4], &fit[0]);
