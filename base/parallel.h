@@ -20,6 +20,12 @@ int parallel_threads(void);
 void parallel_for(size_t n, size_t grain,
                   void (*body)(void *arg, size_t begin, size_t end), void *arg);
 
+/* The same for a caller that waits between calls for something slower, such as a disk. The threads
+ * of parallel_for() spin for milliseconds until the next call, taking the cores from whoever makes
+ * it come; these end with the call, and cost some tens of microseconds to start. */
+void parallel_for_once(size_t n, size_t grain,
+                       void (*body)(void *arg, size_t begin, size_t end), void *arg);
+
 /* 0 <= index < parallel_threads() of the calling thread inside a body: for scratch memory a
  * thread owns. Must never influence results. */
 int parallel_index(void);

@@ -250,7 +250,7 @@ enum status row_packer_run(struct row_packer *packer, const struct slab *slab,
     if (st == OK && item->method == METHOD_COMPENSATE)
         st = pack_compensated(packer, &run, grain, err);
     else if (st == OK)
-        parallel_for((size_t)slab->n_rows, grain, pack_range, &run);
+        parallel_for_once((size_t)slab->n_rows, grain, pack_range, &run);
     if (st != OK)
         return st;
     if (item->method == METHOD_GRID) {

@@ -26,7 +26,12 @@ static void see(void *arg, size_t begin, size_t end)
         atomic_fetch_add(&seen[i], 1);
 }
 
-Test(parallel, every_item_is_visited_once)
+typedef void loop(size_t n, size_t grain, void (*body)(void *, size_t, size_t),
+                  void *arg);
+
+static loop *const loops[] = {parallel_for, parallel_for_once};
+
+static void visit_all(loop *run)
 {
     static const size_t grains[] = {1, 3, 64, 999, 1000, 5000};
 
@@ -36,12 +41,18 @@ Test(parallel, every_item_is_visited_once)
                 memset(seen, 0, sizeof(seen));
                 grain_of_now = grains[g];
                 parallel_set_threads(threads);
-                parallel_for(n, grains[g], see, &n);
+                run(n, grains[g], see, &n);
                 for (size_t i = 0; i < N; i++)
                     cr_assert_eq(seen[i], i < n, "item %zu of %zu", i, n);
             }
     cr_assert_eq(ragged, 0, "ranges are whole multiples of the grain");
     cr_assert_eq(bad_index, 0);
+}
+
+Test(parallel, every_item_is_visited_once)
+{
+    for (int l = 0; l < 2; l++)
+        visit_all(loops[l]);
 }
 
 static void count(void *arg, size_t begin, size_t end)
@@ -55,7 +66,7 @@ static void nest(void *arg, size_t begin, size_t end)
         const int index = parallel_index();
         atomic_int inner = 0;
 
-        parallel_for(10, 1, count, &inner);
+        loops[i % 2](10, 1, count, &inner);
         if (inner == 10 && parallel_index() == index)
             atomic_fetch_add((atomic_int *)arg, 1);
     }
@@ -63,11 +74,13 @@ static void nest(void *arg, size_t begin, size_t end)
 
 Test(parallel, a_call_inside_a_body_runs_all_its_ranges)
 {
-    atomic_int good = 0;
-
     parallel_set_threads(4);
-    parallel_for(32, 1, nest, &good);
-    cr_assert_eq(good, 32);
+    for (int l = 0; l < 2; l++) {
+        atomic_int good = 0;
+
+        loops[l](32, 1, nest, &good);
+        cr_assert_eq(good, 32);
+    }
 }
 
 Test(parallel, the_default_is_at_least_one_thread_and_comes_back)
