@@ -24,7 +24,11 @@ static enum status check(const struct runtime *rt, const struct gguf_value *cent
                          struct error *err)
 {
     const size_t n_vocab = rt->weights.n_vocab, n_embd = rt->config.n_embd;
+    uint32_t n_chosen;
 
+    if (!gguf_get_u32(rt->model->meta, ORDERED_HEAD_CHOSEN, &n_chosen))
+        return fail(err, ERR_CORRUPT, "%s: missing, or no u32", ORDERED_HEAD_CHOSEN);
+    head->n_chosen = n_chosen;
     if (!centroids || centroids->type != GGUF_ARRAY || centroids->element != GGUF_F32 ||
         centroids->count == 0 || centroids->count % n_embd != 0 ||
         n_vocab % (centroids->count / n_embd) != 0)
@@ -71,17 +75,15 @@ enum status ordered_head_open(struct runtime *rt, struct ordered_head **out,
     const struct gguf_value *centroids = gguf_meta_find(meta, ORDERED_HEAD_CENTROIDS);
     const struct gguf_value *tokens = gguf_meta_find(meta, ORDERED_HEAD_TOKENS);
     struct ordered_head *head;
-    uint32_t n_chosen;
     enum status st;
 
     *out = NULL;
-    if (!gguf_get_u32(meta, ORDERED_HEAD_CHOSEN, &n_chosen))
+    if (!centroids && !tokens && !gguf_meta_find(meta, ORDERED_HEAD_CHOSEN))
         return OK;
     head = calloc(1, sizeof(*head));
     if (!head)
         return fail(err, ERR_NOMEM, "no memory for the ordered head");
     head->rt = rt;
-    head->n_chosen = n_chosen;
     st = check(rt, centroids, tokens, head, err);
     if (st == OK && !allocate(head))
         st = fail(err, ERR_NOMEM, "no memory for the ordered head");

@@ -17,7 +17,7 @@
 
 struct ordered_head;
 
-/* NULL in *out when the model has none. `rt` is borrowed. ERR_CORRUPT names the key; ERR_NOMEM. */
+/* NULL in *out when the model has none of the keys. `rt` is borrowed. ERR_CORRUPT names the key; ERR_NOMEM. */
 MUST_CHECK enum status ordered_head_open(struct runtime *rt, struct ordered_head **out,
                                          struct error *err);
 
