@@ -115,5 +115,6 @@ const struct encoders encode_avx2 = {
     .requantize = requantize,
     .scales = scales,
     .judge = judge,
+    .spread = spread,
     .fit = fit,
 };

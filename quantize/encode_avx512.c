@@ -132,5 +132,6 @@ const struct encoders encode_avx512 = {
     .requantize = requantize,
     .scales = scales,
     .judge = judge,
+    .spread = spread,
     .fit = fit,
 };

@@ -250,6 +250,45 @@ static void judge(const struct tile *tile, const struct codes *codes,
         judge_lanes(tile, codes, peaks, b, candidates, n_candidates, best);
 }
 
+/* A lane is a step here. */
+static inline vec step_errors(const float *values, const float *weights, int n, vec step,
+                              const struct divisors *divisors)
+{
+    const vec lo = all((float)divisors->lo), hi = all((float)divisors->hi);
+    vec error = {0};
+
+    for (int g = 0; g < n; g++) {
+        vec code = vmin(vmax(whole(values[g] / step), lo), hi);
+        vec e = values[g] - step * code;
+
+        error += weights[g] * (e * e);
+    }
+    return pick(step != 0.0f, error, all(INFINITY));
+}
+
+static float spread(const float *values, const float *weights, int n, float top,
+                    const struct divisors *divisors)
+{
+    float least = INFINITY, best = 0.0f;
+    vec number = {0};
+
+    for (int i = 0; i < WIDTH; i++)
+        number[i] = (float)i;
+    for (int k = 0; k < divisors->n; k += WIDTH) {
+        vec step =
+            half_of(top / (divisors->first + divisors->step * (number + (float)k)));
+        vec error = step_errors(values, weights, n, step, divisors);
+
+        for (int i = 0; i < WIDTH && k + i < divisors->n; i++) {
+            if (error[i] < least) {
+                least = error[i];
+                best = step[i];
+            }
+        }
+    }
+    return best;
+}
+
 static void fit(const struct tile *tile, const struct codes *codes,
                 const struct candidate *candidate, struct moments *out)
 {

@@ -108,5 +108,6 @@ const struct encoders encode_neon = {
     .requantize = requantize,
     .scales = scales,
     .judge = judge,
+    .spread = spread,
     .fit = fit,
 };

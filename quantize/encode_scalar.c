@@ -429,6 +429,41 @@ static void judge(const struct tile *tile, const struct codes *codes,
     }
 }
 
+/* What it costs to code values by a step; NaN where the step is infinite. */
+static float step_error(const float *values, const float *weights, int n, float step,
+                        const struct divisors *divisors)
+{
+    const float lo = (float)divisors->lo, hi = (float)divisors->hi;
+    float error = 0.0f;
+
+    for (int g = 0; g < n; g++) {
+        float code = nearbyintf(values[g] / step);
+
+        code = code > lo ? code : lo;
+        code = code < hi ? code : hi;
+        float e = values[g] - step * code;
+        error += weights[g] * (e * e);
+    }
+    return error;
+}
+
+static float spread(const float *values, const float *weights, int n, float top,
+                    const struct divisors *divisors)
+{
+    float least = INFINITY, best = 0.0f;
+
+    for (int k = 0; k < divisors->n; k++) {
+        float step = half_round(top / (divisors->first + divisors->step * (float)k));
+        float error = step_error(values, weights, n, step, divisors);
+
+        if (step != 0.0f && error < least) {
+            least = error;
+            best = step;
+        }
+    }
+    return best;
+}
+
 static void fit(const struct tile *tile, const struct codes *codes,
                 const struct candidate *candidate, struct moments *out)
 {
@@ -467,5 +502,6 @@ const struct encoders encode_scalar = {
     .requantize = requantize,
     .scales = scales,
     .judge = judge,
+    .spread = spread,
     .fit = fit,
 };

@@ -37,6 +37,14 @@ struct candidate {
     _Alignas(64) float scale[TILE_LANES], offset[TILE_LANES];
 };
 
+/* Steps to try for values coded as lo ... hi: the largest value over first + step * k. */
+struct divisors {
+    float first; /* negative: the largest value goes to the negative end */
+    float step;
+    int n;
+    int lo, hi;
+};
+
 /* The best candidate so far by lane, its loss, and which of the last list it is; -1: none of them. */
 struct best {
     struct candidate at;
@@ -99,6 +107,10 @@ struct encoders {
     void (*judge)(const struct tile *tile, const struct codes *codes,
                   const struct peaks *peaks, const struct candidate *candidates,
                   int n_candidates, struct best *best);
+    /* Of the steps top / (first + step * k), rounded to halves, the one that codes n values (at
+     * most 16) with the least sum of w * (value - step * code)^2, the first of equals; 0: none. */
+    float (*spread)(const float *values, const float *weights, int n, float top,
+                    const struct divisors *divisors);
     /* The moments of the codes of one candidate. */
     void (*fit)(const struct tile *tile, const struct codes *codes,
                 const struct candidate *candidate, struct moments *out);

@@ -10,17 +10,21 @@
 
 #include <math.h>
 
-/* Fill the tile; without importance the weight is x^2. */
-static void put_super(struct tile *tile, const float *x, const float *importance)
+/* Fill a tile; without importance the weight is x^2. */
+static void put_super(struct tile *tile, const struct rows_in *in, size_t super)
 {
-    for (int g = 0; g < 16; g++) {
-        tile_put(tile->x, g, x + 16 * g, 16);
-        if (importance)
-            tile_put(tile->w, g, importance + 16 * g, 16);
+    const float *x[TILE_LANES], *importance[TILE_LANES];
+
+    for (int g = 0; g < TILE_LANES; g++) {
+        const size_t at = 256 * super + 16 * (size_t)g;
+
+        x[g] = in->x + at;
+        importance[g] = in->importance ? in->importance + at % in->n_cols : NULL;
     }
-    if (importance)
-        return;
-    for (int i = 0; i < 16; i++)
+    in->encode->gather(x, 16, tile->x);
+    if (in->importance)
+        in->encode->gather(importance, 16, tile->w);
+    for (int i = 0; i < 16 && !in->importance; i++)
         for (int b = 0; b < TILE_LANES; b++)
             tile->w[i][b] = tile->x[i][b] * tile->x[i][b];
 }
@@ -35,12 +39,12 @@ static float largest(const float scales[16])
     return top;
 }
 
+/* Code a super-block whose sub-blocks have been searched. */
 static void code_super(const struct encoders *encode, struct tile *tile,
                        struct coded_6k *out)
 {
     const struct codes codes = {.n = 16, .lo = -32, .hi = 31};
 
-    encode->symmetric((struct tile *[]){tile}, 1, 16, 32);
     float top = largest(tile->scale);
     if (fabsf(top) < 1e-15f) {
         *out = (struct coded_6k){0};
@@ -60,25 +64,29 @@ static void code_super(const struct encoders *encode, struct tile *tile,
         for (int b = 0; b < TILE_LANES; b++)
             tile->q[i][b] -= 32;
     encode->requantize(tile, &codes);
-    for (int g = 0; g < 16; g++)
-        tile_take(tile, g, 32, out->q + 16 * g, 16);
+    encode->take(tile, 16, 32, out->q, 16);
 }
 
 void round_6k(const struct rows_in *in, void *out)
 {
     size_t n_supers = in->n_rows * (in->n_cols / 256);
+    struct tile pair[2], *const tiles[] = {&pair[0],
+                                           &pair[1]}; /* searched side by side */
     uint8_t *at = out;
-    struct tile tile;
 
-    for (size_t s = 0; s < n_supers; s++) {
-        const float *importance =
-            in->importance ? in->importance + 256 * s % in->n_cols : NULL;
-        struct coded_6k coded;
-        struct q6_k block;
+    for (size_t first = 0; first < n_supers; first += 2) {
+        const int n = n_supers - first < 2 ? 1 : 2;
 
-        put_super(&tile, in->x + 256 * s, importance);
-        code_super(in->encode, &tile, &coded);
-        pack_q6_k(&coded, &block);
-        memcpy(at + s * sizeof(block), &block, sizeof(block));
+        for (int t = 0; t < n; t++)
+            put_super(tiles[t], in, first + (size_t)t);
+        in->encode->symmetric(tiles, n, 16, 32);
+        for (int t = 0; t < n; t++, at += sizeof(struct q6_k)) {
+            struct coded_6k coded;
+            struct q6_k block;
+
+            code_super(in->encode, tiles[t], &coded);
+            pack_q6_k(&coded, &block);
+            memcpy(at, &block, sizeof(block));
+        }
     }
 }

@@ -4,10 +4,11 @@
  * As for Q4_K, with sixteen symmetric sub-blocks of 16: each alone, one d for all, then the
  * 8-bit codes of the scales around the nearest. Source: docs/rounding.md, "Search".
  */
+#include "quantize/nearest.h"
 #include "quantize/pack_blocks.h"
 #include "quantize/search.h"
 
-enum { STEPS = 17, REACH = 2 }; /* divisors 122, 122.5 ... 130 of the largest scale */
+enum { REACH = 2 };
 
 static float clamp_code(float code)
 {
@@ -26,56 +27,47 @@ static struct candidate stored(const struct coded_6k *super, int step)
 }
 
 /* The signed scale of largest magnitude goes to the negative end of the codes. */
-static void spread(const float scales[16], const float weights[16],
-                   struct coded_6k *super)
+static void spread(const struct encoders *encode, const float scales[16],
+                   const float weights[16], struct coded_6k *super)
 {
-    float top = 0.0f, least = INFINITY, best = 0.0f;
+    static const struct divisors divisors = {
+        .first = -122.0f, .step = -0.5f, .n = 17, .lo = -128, .hi = 127};
+    float top = 0.0f;
 
     for (int g = 0; g < 16; g++)
         top = fabsf(scales[g]) > fabsf(top) ? scales[g] : top;
-    for (int k = 0; k < STEPS; k++) {
-        float step = half_round(-top / (122.0f + 0.5f * (float)k)), error = 0.0f;
 
-        for (int g = 0; g < 16 && step != 0.0f; g++) {
-            float e = scales[g] - step * clamp_code(nearbyintf(scales[g] / step));
-            error += weights[g] * (e * e);
-        }
-        if (step != 0.0f && error < least) {
-            least = error;
-            best = step;
-        }
+    float step = encode->spread(scales, weights, 16, top, &divisors);
+    super->d = f16_from_f32(step);
+    for (int g = 0; g < 16; g++) {
+        int code = step != 0.0f ? nearest(scales[g] / step) : 0;
+        super->sc[g] = (int8_t)(code < -128 ? -128 : code > 127 ? 127 : code);
     }
-    super->d = f16_from_f32(best);
-    for (int g = 0; g < 16; g++)
-        super->sc[g] =
-            (int8_t)(best != 0.0f ? clamp_code(nearbyintf(scales[g] / best)) : 0.0f);
 }
 
-/* Every sub-block alone: from plain's search, the extremum over m, m growing by a constant
- * factor towards the negative end of the codes (from 31) and the positive one (from 30). */
+/* Every sub-block alone: from the symmetric search's scale in the tile, the extremum over m, m
+ * growing by a constant factor towards the negative end of the codes (from 31) and the positive one
+ * (from 30). */
 static void fit_super(struct search *s, struct coded_6k *super)
 {
     enum { N = 8 };
-    struct candidate found = {0}, list[2 * N];
-    float ratios[2 * N], top[TILE_LANES] = {0}, m = 1.0f;
+    struct candidate list[1 + 2 * N] = {0};
+    float ratios[2 * N], m = 1.0f;
     struct moments moments;
+    struct peaks peaks;
 
-    for (int i = 0; i < 16; i++)
-        for (int g = 0; g < TILE_LANES; g++)
-            top[g] = fabsf(s->tile.x[i][g]) > fabsf(top[g]) ? s->tile.x[i][g] : top[g];
     for (int k = 0; k < N; k++, m *= 1.08f) {
         ratios[k] = -1.0f / (31.0f * m);
         ratios[N + k] = 1.0f / (30.0f * m);
     }
-    s->encode->symmetric((struct tile *[]){&s->tile}, 1, 16, 32);
-    memcpy(found.scale, s->tile.scale, sizeof(found.scale));
+    memcpy(list[0].scale, s->tile.scale, sizeof(list[0].scale));
+    s->encode->peaks(&s->tile, 16, &peaks);
+    s->encode->scales(peaks.x, ratios, 2 * N, list + 1);
     search_begin(s);
-    search_try(s, &found, 1);
-    s->encode->scales(top, ratios, 2 * N, list);
-    search_try(s, list, 2 * N);
+    s->encode->judge(&s->tile, &s->codes, &peaks, list, 1 + 2 * N, &s->best);
     search_refit(s);
     s->encode->fit(&s->tile, &s->codes, &s->best.at, &moments);
-    spread(s->best.at.scale, moments.wcc, super);
+    spread(s->encode, s->best.at.scale, moments.wcc, super);
 }
 
 static float total(const struct search *s)
@@ -152,31 +144,45 @@ static void improve(struct search *s, struct q6_k *block)
         return;
     best = stored(&super, 0);
     search_code(s, &best);
-    for (int g = 0; g < 16; g++)
-        tile_take(&s->tile, g, 32, super.q + 16 * g, 16);
+    s->encode->take(&s->tile, 16, 32, super.q, 16);
     pack_q6_k(&super, block);
+}
+
+/* Fill a tile with a super-block. */
+static void put_super(struct search *s, const struct rows_in *in, size_t super)
+{
+    const float *x[TILE_LANES], *importance[TILE_LANES];
+
+    for (int g = 0; g < TILE_LANES; g++) {
+        const size_t at = 256 * super + 16 * (size_t)g;
+
+        x[g] = in->x + at;
+        importance[g] = in->importance ? in->importance + at % in->n_cols : NULL;
+    }
+    search_fill(s, x, in->importance ? importance : NULL);
 }
 
 void search_6k(const struct rows_in *in, void *out)
 {
-    struct search s = search_new(in, (struct codes){.n = 16, .lo = -32, .hi = 31});
+    const struct codes codes = {.n = 16, .lo = -32, .hi = 31};
+    struct search s[2] = {search_new(in, codes), search_new(in, codes)};
+    struct tile *const tiles[] = {&s[0].tile, &s[1].tile}; /* searched side by side */
     const size_t n_supers = in->n_rows * (in->n_cols / 256);
     uint8_t *at = out;
 
     round_6k(in, out);
-    for (size_t b = 0; b < n_supers; b++, at += sizeof(struct q6_k)) {
-        const float *importance =
-            in->importance ? in->importance + 256 * b % in->n_cols : NULL;
-        const float *x[TILE_LANES], *weights[TILE_LANES];
-        struct q6_k block;
+    for (size_t first = 0; first < n_supers; first += 2) {
+        const int n = n_supers - first < 2 ? 1 : 2;
 
-        for (int g = 0; g < 16; g++) {
-            x[g] = in->x + 256 * b + 16 * g;
-            weights[g] = importance ? importance + 16 * g : NULL;
+        for (int t = 0; t < n; t++)
+            put_super(&s[t], in, first + (size_t)t);
+        in->encode->symmetric(tiles, n, 16, 32);
+        for (int t = 0; t < n; t++, at += sizeof(struct q6_k)) {
+            struct q6_k block;
+
+            memcpy(&block, at, sizeof(block));
+            improve(&s[t], &block);
+            memcpy(at, &block, sizeof(block));
         }
-        search_fill(&s, x, importance ? weights : NULL);
-        memcpy(&block, at, sizeof(block));
-        improve(&s, &block);
-        memcpy(at, &block, sizeof(block));
     }
 }

@@ -6,40 +6,28 @@
  * super-block that does not improve on plain rounding keeps plain rounding's bytes.
  * Source: docs/rounding.md, "Search".
  */
+#include "quantize/nearest.h"
 #include "quantize/search.h"
 #include "quantize/super.h"
 
-enum { STEPS = 25 }; /* divisors 55, 55.5 ... 67 of the largest value */
-
-static float clamp_code(float code)
-{
-    return code > 0.0f ? code < 63.0f ? code : 63.0f : 0.0f;
-}
-
 /* The step, as stored, that spreads eight values over codes 0 ... 63 with least weighted
  * error; `codes` are the nearest. */
-static uint16_t spread(const float values[8], const float weights[8], uint8_t codes[8])
+static uint16_t spread(const struct encoders *encode, const float values[8],
+                       const float weights[8], uint8_t codes[8])
 {
-    float top = 0.0f, least = INFINITY, best = 0.0f;
+    static const struct divisors divisors = {
+        .first = 55.0f, .step = 0.5f, .n = 25, .lo = 0, .hi = 63};
+    float top = 0.0f;
 
     for (int g = 0; g < 8; g++)
         top = values[g] > top ? values[g] : top;
-    for (int k = 0; k < STEPS; k++) {
-        float step = half_round(top / (55.0f + 0.5f * (float)k)), error = 0.0f;
 
-        for (int g = 0; g < 8 && step > 0.0f; g++) {
-            float e = values[g] - step * clamp_code(nearbyintf(values[g] / step));
-            error += weights[g] * (e * e);
-        }
-        if (step > 0.0f && error < least) {
-            least = error;
-            best = step;
-        }
+    float step = encode->spread(values, weights, 8, top, &divisors);
+    for (int g = 0; g < 8; g++) {
+        int code = step > 0.0f ? nearest(values[g] / step) : 0;
+        codes[g] = (uint8_t)(code < 0 ? 0 : code > 63 ? 63 : code);
     }
-    for (int g = 0; g < 8; g++)
-        codes[g] =
-            (uint8_t)(best > 0.0f ? clamp_code(nearbyintf(values[g] / best)) : 0.0f);
-    return f16_from_f32(best);
+    return f16_from_f32(step);
 }
 
 static struct candidate stored(const struct coded_k supers[2])
@@ -50,22 +38,19 @@ static struct candidate stored(const struct coded_k supers[2])
     return candidate;
 }
 
-/* Each sub-block alone, then one step for the scales and one for the minima of each
- * super-block: an error in a scale costs sum w c^2, one in a minimum sum w. */
-static void fit_supers(struct search *s, struct coded_k supers[2])
+/* From scales and offsets of each sub-block alone to one step for the scales and one for the minima
+ * of each super-block: an error in a scale costs sum w c^2, one in a minimum sum w. */
+static void fit_supers(struct search *s, const struct candidate *alone,
+                       struct coded_k supers[2])
 {
-    const struct ladder ladder = {
-        .top = s->codes.hi, .first = -2.0f, .step = 0.2f, .n_steps = 30};
-    struct candidate found;
     struct moments m;
 
-    s->encode->asymmetric((struct tile *[]){&s->tile}, 1, &ladder);
-    memcpy(found.scale, s->tile.scale, sizeof(found.scale));
-    memcpy(found.offset, s->tile.offset, sizeof(found.offset));
-    s->encode->fit(&s->tile, &s->codes, &found, &m);
+    s->encode->fit(&s->tile, &s->codes, alone, &m);
     for (int p = 0; p < 2; p++) {
-        supers[p].d = spread(found.scale + 8 * p, m.wcc + 8 * p, supers[p].sc);
-        supers[p].dmin = spread(found.offset + 8 * p, s->w + 8 * p, supers[p].mn);
+        supers[p].d =
+            spread(s->encode, alone->scale + 8 * p, m.wcc + 8 * p, supers[p].sc);
+        supers[p].dmin =
+            spread(s->encode, alone->offset + 8 * p, s->w + 8 * p, supers[p].mn);
     }
 }
 
@@ -76,30 +61,39 @@ static uint8_t near(uint8_t code, int step)
     return (uint8_t)(next < 0 ? 0 : next > 63 ? 63 : next);
 }
 
-/* The codes of scale and minimum of every sub-block moved by a and o. */
-static void move_codes(struct coded_k *super, int a, int o)
+/* What the lanes store with all codes moved by `step`. */
+static void moved(const struct coded_k supers[2], int step, struct candidate *out)
 {
-    for (int g = 0; g < 8; g++) {
-        super->sc[g] = near(super->sc[g], a);
-        super->mn[g] = near(super->mn[g], o);
+    struct coded_k trial[2];
+
+    for (int p = 0; p < 2; p++) {
+        trial[p].d = supers[p].d;
+        trial[p].dmin = supers[p].dmin;
+        for (int g = 0; g < 8; g++) {
+            trial[p].sc[g] = near(supers[p].sc[g], step);
+            trial[p].mn[g] = near(supers[p].mn[g], step);
+        }
     }
+    *out = stored(trial);
 }
 
-/* Try the codes around `supers` and keep, sub-block by sub-block, the best. */
+enum { REACH = 2, SIDE = 2 * REACH + 1 };
+
+/* Try the codes around `supers`, up to `reach` of scale and of minimum, and keep, sub-block by
+ * sub-block, the best. */
 static void search_near(struct search *s, struct coded_k supers[2], int reach)
 {
-    const int side = 2 * reach + 1, n = side * side;
-    struct candidate list[SEARCH_MAX];
+    const int side = 2 * reach + 1;
+    struct candidate list[SIDE * SIDE], by[SIDE];
 
-    for (int k = 0; k < n; k++) {
-        struct coded_k trial[2] = {supers[0], supers[1]};
-
-        for (int p = 0; p < 2; p++)
-            move_codes(&trial[p], k / side - reach, k % side - reach);
-        list[k] = stored(trial);
+    for (int k = 0; k < side; k++)
+        moved(supers, k - reach, &by[k]);
+    for (int k = 0; k < side * side; k++) {
+        memcpy(list[k].scale, by[k / side].scale, sizeof(list[k].scale));
+        memcpy(list[k].offset, by[k % side].offset, sizeof(list[k].offset));
     }
     search_begin(s);
-    search_try(s, list, n);
+    search_try(s, list, side * side);
     for (int b = 0; b < TILE_LANES; b++) {
         struct coded_k *super = &supers[b / 8];
         int k = s->best.which[b];
@@ -193,6 +187,8 @@ static void judge_plain(const struct rows_in *in, struct search *s, const uint8_
     total(s, loss);
 }
 
+/* Improve on n blocks of plain rounding, where that is possible. The tile's scales and offsets are
+ * those of a search of each sub-block alone. */
 static void improve(const struct rows_in *in, struct search *s, uint8_t *blocks, int n)
 {
     const size_t bytes = block_type_info(in->type)->bytes;
@@ -202,19 +198,19 @@ static void improve(const struct rows_in *in, struct search *s, uint8_t *blocks,
 
     search_sums(s);
     judge_plain(in, s, blocks, n, limit);
-    fit_supers(s, supers);
-    search_near(s, supers, 2);
+    memcpy(candidate.scale, s->tile.scale, sizeof(candidate.scale));
+    memcpy(candidate.offset, s->tile.offset, sizeof(candidate.offset));
+    fit_supers(s, &candidate, supers);
+    search_near(s, supers, REACH);
     total(s, loss);
     polish(s, supers, loss);
 
     candidate = stored(supers);
     search_code(s, &candidate);
     super_take(s->encode, &s->tile, supers);
-    for (int p = 0; p < n; p++) {
-        if (!(loss[p] < limit[p]))
-            continue;
-        super_pack(in->type, &supers[p], 1, blocks + (size_t)p * bytes);
-    }
+    for (int p = 0; p < n; p++)
+        if (loss[p] < limit[p])
+            super_pack(in->type, &supers[p], 1, blocks + (size_t)p * bytes);
 }
 
 /* The importance, at least its floor; ones without. */
@@ -231,14 +227,23 @@ static void weigh(struct search *s, const float *importance)
 void search_k(const struct rows_in *in, void *out)
 {
     const struct codes codes = {.n = 32, .lo = 0, .hi = in->type == TYPE_Q4_K ? 15 : 31};
-    struct search s = search_new(in, codes);
+    const struct ladder ladder = {
+        .top = codes.hi, .first = -2.0f, .step = 0.2f, .n_steps = 30};
+    struct search s[2] = {search_new(in, codes), search_new(in, codes)};
+    struct tile *const tiles[] = {&s[0].tile, &s[1].tile}; /* searched side by side */
     const size_t bytes = block_type_info(in->type)->bytes;
     struct super_walk walk = super_begin(in);
     uint8_t *blocks = out;
 
     (in->importance ? round_k_weighted : round_k_plain)(in, out);
-    for (int n; (n = super_next(&walk, &s.tile)) > 0; blocks += (size_t)n * bytes) {
-        weigh(&s, in->importance);
-        improve(in, &s, blocks, n);
+    for (int n[2]; (n[0] = super_next(&walk, tiles[0])) > 0;) {
+        n[1] = super_next(&walk, tiles[1]);
+        for (int t = 0; t < 2; t++)
+            weigh(&s[t], in->importance);
+        in->encode->asymmetric(tiles, n[1] > 0 ? 2 : 1, &ladder);
+        for (int t = 0; t < 2 && n[t] > 0; t++) {
+            improve(in, &s[t], blocks, n[t]);
+            blocks += (size_t)n[t] * bytes;
+        }
     }
 }

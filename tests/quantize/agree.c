@@ -210,6 +210,29 @@ static bool same_judgement(const struct encoders *fast, struct codes codes)
     return true;
 }
 
+/* Values of a tile's lanes over steps of which some are zero, small or infinite halves. */
+static bool same_spread(const struct encoders *fast)
+{
+    const struct divisors down = {-122.0f, -0.5f, 17, -128, 127};
+    const struct divisors up = {55.0f, 0.5f, 25, 0, 63};
+
+    for (int t = 0; t < TILES; t++) {
+        const struct tile tile = tile_at(t);
+
+        for (int i = 0; i < 32; i++) {
+            const struct divisors *divisors = i % 2 ? &down : &up;
+            const int n = i % 2 ? 16 : 8;
+            const float top = ldexpf(tile.x[i][i % 16], i - 16);
+            float want = encode_scalar.spread(tile.x[i], tile.w[i], n, top, divisors);
+            float got = fast->spread(tile.x[i], tile.w[i], n, top, divisors);
+
+            if (memcmp(&want, &got, sizeof(want)) != 0)
+                return false;
+        }
+    }
+    return true;
+}
+
 /* Values around every power of two that a half can hold, and beyond. */
 static bool same_scales(const struct encoders *fast)
 {
@@ -261,6 +284,8 @@ const char *tables_disagree(const struct encoders *fast)
         return "asymmetric";
     if (!same_scales(fast))
         return "scales";
+    if (!same_spread(fast))
+        return "spread";
     if (!same_judgement(fast, (struct codes){.n = 32, .lo = 0, .hi = 15}) ||
         !same_judgement(fast, (struct codes){.n = 16, .lo = -32, .hi = 31}))
         return "requantize, judge or fit";
