@@ -437,12 +437,8 @@ struct value *evaluate(struct run *run, const struct node *node)
 {
     struct value *v;
 
-    if (!run_step(run, 1))
+    if (!run_step(run, 1) || !run_enter(run))
         return NULL;
-    if (run->depth >= 2 * TEMPLATE_MAX_DEPTH)
-        return run_fail(run, ERR_UNSUPPORTED, "it nests more than %d deep",
-                        2 * TEMPLATE_MAX_DEPTH);
-    run->depth++;
     v = dispatch(run, node);
     run->depth--;
     return v;

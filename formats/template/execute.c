@@ -376,14 +376,8 @@ static enum flow execute(struct run *run, const struct node *node)
 {
     enum flow flow;
 
-    if (!run_step(run, 1))
+    if (!run_step(run, 1) || !run_enter(run))
         return FLOW_FAILED;
-    if (run->depth >= 2 * TEMPLATE_MAX_DEPTH) {
-        run_fail(run, ERR_UNSUPPORTED, "it nests more than %d deep",
-                 2 * TEMPLATE_MAX_DEPTH);
-        return FLOW_FAILED;
-    }
-    run->depth++;
     run->line = node->line;
     flow = dispatch(run, node);
     run->depth--;

@@ -418,9 +418,14 @@ struct value *apply_filter(struct run *run, struct str name, struct value *v,
 {
     const struct function *f =
         find_function(filters, sizeof(filters) / sizeof(filters[0]), name);
+    struct value *out;
 
     if (!f)
         return run_fail(run, ERR_UNSUPPORTED, "no filter named '%.*s'",
                         name.n < 40 ? (int)name.n : 40, name.text);
-    return f->body(run, v, args);
+    if (!run_enter(run)) /* map("map", "map", ...) */
+        return NULL;
+    out = f->body(run, v, args);
+    run->depth--;
+    return out;
 }

@@ -54,6 +54,17 @@ bool run_step(struct run *run, size_t n)
     return false;
 }
 
+bool run_enter(struct run *run)
+{
+    if (run->depth >= 2 * TEMPLATE_MAX_DEPTH) {
+        run_fail(run, ERR_UNSUPPORTED, "it nests more than %d deep",
+                 2 * TEMPLATE_MAX_DEPTH);
+        return false;
+    }
+    run->depth++;
+    return true;
+}
+
 /* ---- making values ---- */
 
 struct value *value_new(struct run *run, enum value_kind kind)

@@ -123,6 +123,7 @@ __attribute__((format(printf, 3, 4))) void *run_fail(struct run *run, enum statu
 void *run_alloc(struct run *run, size_t n_bytes); /* zeroed */
 void *run_array(struct run *run, size_t count, size_t size);
 bool run_step(struct run *run, size_t n); /* work done; false beyond the limit */
+bool run_enter(struct run *run); /* one deeper, if that is allowed; run->depth-- leaves */
 
 bool text_put(struct run *run, struct text *text, const char *bytes, size_t n);
 bool text_put_str(struct run *run, struct text *text, const char *str);

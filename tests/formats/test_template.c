@@ -142,6 +142,8 @@ Test(template, work_memory_and_depth_are_bounded)
     expect_stopped(repeated("{{ ", "not ", 5000, "1 }}"), "deep");
     expect_stopped(repeated("{{ 1", " + 1", 5000, " }}"), "deep");
     expect_stopped(repeated("{{ 'a'", " | trim", 5000, " }}"), "deep");
+    expect_stopped(repeated("{{ 'a' | map('map'", ", 'map'", 100000, ") | list }}"),
+                   "deep");
     expect_stopped(repeated("", "{% if true %}", 5000, ""), "deep");
     expect_stopped(repeated("{% set x = [] %}", "{% set x = [x] %}", 5000, "{{ x }}"),
                    "deep");
