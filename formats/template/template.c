@@ -40,31 +40,19 @@ static bool render(struct run *run, const char *source, json_t *context)
     return body && run_body(run, body);
 }
 
-static bool is_utf8(const char *text)
-{
-    const size_t n = strlen(text);
-
-    for (size_t at = 0, length; at < n; at += length) {
-        length = utf8_length(text + at, n - at);
-        if (length == 0)
-            return false;
-    }
-    return true;
-}
-
 enum status template_render(const char *source, json_t *context, char **out,
                             struct error *err)
 {
+    const size_t n = strlen(source);
     struct text text = {0};
     struct run run = {.out = &text, .line = 1, .err = err};
     char *copy = NULL;
 
-    if (strlen(source) > TEMPLATE_MAX_SOURCE)
-        return fail(err, ERR_UNSUPPORTED, "a template of %zu bytes is too long",
-                    strlen(source));
-    if (!is_utf8(source))
+    if (n > TEMPLATE_MAX_SOURCE)
+        return fail(err, ERR_UNSUPPORTED, "a template of %zu bytes is too long", n);
+    if (!utf8_is_valid(source, n))
         return fail(err, ERR_CORRUPT, "a template that is not UTF-8");
-    if (render(&run, source, context)) {
+    if (render(&run, source, context) && run.st == OK) {
         copy = malloc(text.n + 1);
         if (copy && text.n)
             memcpy(copy, text.bytes, text.n);

@@ -127,9 +127,11 @@ static struct value *indent(struct run *run, struct value *v,
     bool begins = true, is_first = true;
 
     if (!by.text) {
+        struct value *space = value_string(run, " ", 1);
+        struct value *times = value_integer(run, width);
         const struct value *spaces =
-            apply_binary(run, (struct str){"*", 1}, value_string(run, " ", 1),
-                         value_integer(run, width));
+            space && times ? apply_binary(run, (struct str){"*", 1}, space, times) : NULL;
+
         if (!spaces)
             return NULL;
         by = spaces->str;
@@ -179,7 +181,8 @@ static bool put_conversion(struct run *run, struct text *out, char kind,
         return value_print(run, out, v);
     if (kind == 'r')
         return value_repr(run, out, v);
-    if ((kind == 'd' || kind == 'i') && value_is_number(v)) {
+    if ((kind == 'd' || kind == 'i') && value_is_number(v) &&
+        (v->kind != VALUE_REAL || fabs(v->real) < 0x1p63)) {
         const struct value whole = {
             .kind = VALUE_INTEGER,
             .integer = v->kind == VALUE_INTEGER ? v->integer : (int64_t)value_as_real(v)};

@@ -110,6 +110,7 @@ Test(template, refusals_name_the_line_and_the_fault)
     expect_refusal("{{ \xff }}", ERR_CORRUPT, "UTF-8");
     expect_refusal("{{ 99999999999999999999 }}", ERR_CORRUPT, "digits");
     expect_refusal("{{ 9223372036854775807 + 1 }}", ERR_USAGE, "64 bits");
+    expect_refusal("{{ '%d' % 1e300 }}", ERR_UNSUPPORTED, "float");
 }
 
 /* n copies of `unit` between `head` and `tail`. */
@@ -197,6 +198,10 @@ Test(template, what_is_only_looked_at_counts_as_work)
     expect_refusal("{% set a = namespace(l=[1]) %}{% set b = namespace(l=[1]) %}"
                    "{% for i in range(26) %}{% set a.l = [a.l, a.l] %}"
                    "{% set b.l = [b.l, b.l] %}{% endfor %}{{ a.l == b.l }}",
+                   ERR_UNSUPPORTED, "steps");
+    expect_refusal("{% set a = namespace(l=[1]) %}{% set b = namespace(l=[1]) %}"
+                   "{% for i in range(26) %}{% set a.l = [a.l, a.l] %}"
+                   "{% set b.l = [b.l, b.l] %}{% endfor %}{% if a.l == b.l %}{% endif %}",
                    ERR_UNSUPPORTED, "steps");
 }
 
