@@ -125,22 +125,31 @@ static struct value *join_texts(struct run *run, const struct value *a,
                : NULL;
 }
 
-/* A text or a list n times. */
-static struct value *repeat(struct run *run, struct value *what, int64_t n)
+static struct value *repeat_list(struct run *run, const struct value *what, size_t times)
 {
-    struct value *out = what->kind == VALUE_STRING ? value_string(run, "", 0)
-                                                   : value_list(run, what->kind, 0);
+    const size_t n = what->list.n;
+    struct value *out;
+    size_t n_all;
+
+    if (!mul_size(n, times, &n_all))
+        n_all = SIZE_MAX; /* refused as too many steps */
+    out = value_list(run, what->kind, n_all);
+    for (size_t i = 0; out && n > 0 && i < times; i++)
+        memcpy(out->list.items + i * n, what->list.items, n * sizeof(*out->list.items));
+    return out;
+}
+
+/* A text or a list n times. */
+static struct value *repeat(struct run *run, const struct value *what, int64_t n)
+{
     struct text text = {0};
 
-    for (int64_t i = 0; i < n && out; i++) {
-        if (!run_step(run, 1))
+    if (what->kind != VALUE_STRING)
+        return repeat_list(run, what, n > 0 ? (size_t)n : 0);
+    for (int64_t i = 0; i < n; i++)
+        if (!run_step(run, 1) || !text_put(run, &text, what->str.text, what->str.n))
             return NULL;
-        if (what->kind != VALUE_STRING)
-            out = join_lists(run, out, what);
-        else if (!text_put(run, &text, what->str.text, what->str.n))
-            return NULL;
-    }
-    return what->kind == VALUE_STRING && out ? text_value(run, &text) : out;
+    return text_value(run, &text);
 }
 
 struct value *apply_binary(struct run *run, struct str op, struct value *a,

@@ -78,7 +78,8 @@ struct value *filter_join(struct run *run, struct value *v, const struct argumen
     struct text out = {0};
 
     for (size_t i = 0; items && i < items->list.n; i++) {
-        const struct value *item = aspect(run, items->list.items[i], path);
+        const struct value *item =
+            run_step(run, 1) ? aspect(run, items->list.items[i], path) : NULL;
 
         if (!item || (i > 0 && separator && !value_print(run, &out, separator)) ||
             !value_print(run, &out, item))

@@ -172,6 +172,17 @@ Test(template, work_memory_and_depth_are_bounded)
         "more than");
 }
 
+/* A template that looks at long texts and lists `times` times. */
+static void look(char *source, size_t room, int times, const char *expression)
+{
+    snprintf(source, room,
+             "{%% set s = 'a' * 999999 %%}{%% set t = 'a' * 999999 %%}"
+             "{%% set blank = ' ' * 999999 %%}{%% set list = [7] * 99999 %%}"
+             "{%% set two = [7] * 99999 %%}{%% set gaps = [nothing] * 99999 %%}"
+             "{%% for i in range(%d) %%}{%% set x = %s %%}{%% endfor %%}",
+             times, expression);
+}
+
 /* Looking at much, over and over, is work although nothing is made of it. */
 Test(template, what_is_only_looked_at_counts_as_work)
 {
@@ -180,18 +191,22 @@ Test(template, what_is_only_looked_at_counts_as_work)
         "s is upper",  "s.split()",   "s.count('b')",    "s.rfind('b')",  "'b' in s",
         "s == t",      "s < t",       "s.startswith(t)", "blank | int",   "blank.split()",
         "s|wordcount", "list == two", "list | max",      "list.count(9)", "-1 in list",
-        "list < two"};
-    char source[512];
+        "list < two",  "gaps | join"};
+    json_t *none = json_object();
+    char *text;
 
     for (size_t i = 0; i < sizeof(expressions) / sizeof(expressions[0]); i++) {
-        snprintf(source, sizeof(source),
-                 "{%% set s = 'a' * 999999 %%}{%% set t = 'a' * 999999 %%}"
-                 "{%% set blank = ' ' * 999999 %%}{%% set list = [7] * 99999 %%}"
-                 "{%% set two = [7] * 99999 %%}{%% for i in range(999) %%}"
-                 "{%% set x = %s %%}{%% endfor %%}",
-                 expressions[i]);
+        char source[512];
+
+        look(source, sizeof(source), 1, expressions[i]);
+        text = NULL;
+        cr_expect_eq(template_render(source, none, &text, &err), OK, "%s: %s",
+                     expressions[i], err.text);
+        free(text);
+        look(source, sizeof(source), 999, expressions[i]);
         expect_refusal(source, ERR_UNSUPPORTED, "steps");
     }
+    json_decref(none);
     expect_refusal("{{ ('a' * 999999).find('a' * 9999 ~ 'b') }}", ERR_UNSUPPORTED,
                    "steps");
     /* 2^26 pairs to compare in 26 lists of two */
