@@ -26,12 +26,22 @@ static int64_t as_integer(const struct value *v)
     return v->kind == VALUE_BOOL ? v->boolean : v->integer;
 }
 
+/* What Python has no real number for is refused. */
+static struct value *real_power(struct run *run, double a, double b)
+{
+    const double v = pow(a, b);
+
+    if ((isnan(v) && !isnan(a) && !isnan(b)) || (a == 0 && b < 0))
+        return run_fail(run, ERR_USAGE, "%g to the power of %g", a, b);
+    return value_real(run, v);
+}
+
 static struct value *integer_power(struct run *run, int64_t a, int64_t b)
 {
     int64_t v = 1;
 
     if (b < 0)
-        return value_real(run, pow((double)a, (double)b));
+        return real_power(run, (double)a, (double)b);
     for (; b > 0; b >>= 1) {
         if (b & 1 && __builtin_mul_overflow(v, a, &v))
             return run_fail(run, ERR_USAGE, "a number beyond 64 bits");
@@ -80,23 +90,45 @@ static struct value *integer_binary(struct run *run, struct str op, int64_t a, i
                      : value_integer(run, v);
 }
 
+/* The rest of a division with the divisor's sign, and the whole quotient: CPython's float_divmod(),
+ * where 1.0 // 0.1 is 9. */
+static double real_division(double a, double b, double *rest)
+{
+    double quotient, whole;
+
+    *rest = fmod(a, b);
+    quotient = (a - *rest) / b;
+    if (*rest == 0) {
+        *rest = copysign(0, b);
+    } else if ((b < 0) != (*rest < 0)) {
+        *rest += b;
+        quotient--;
+    }
+    if (quotient == 0)
+        return copysign(0, a / b);
+    whole = floor(quotient);
+    return quotient - whole > 0.5 ? whole + 1 : whole;
+}
+
 static struct value *real_binary(struct run *run, struct str op, double a, double b)
 {
-    double v;
+    double v, rest;
 
     if ((op.text[0] == '/' || op.text[0] == '%') && b == 0)
         return run_fail(run, ERR_USAGE, "division by zero");
     if (str_is(op, "**"))
-        v = pow(a, b);
-    else if (str_is(op, "//"))
-        v = floor(a / b);
-    else if (op.text[0] == '%')
-        v = a - b * floor(a / b);
-    else
+        return real_power(run, a, b);
+    if (str_is(op, "//")) {
+        v = real_division(a, b, &rest);
+    } else if (op.text[0] == '%') {
+        real_division(a, b, &rest);
+        v = rest;
+    } else {
         v = op.text[0] == '+'   ? a + b
             : op.text[0] == '-' ? a - b
             : op.text[0] == '*' ? a * b
                                 : a / b;
+    }
     return value_real(run, v);
 }
 

@@ -200,19 +200,35 @@ static bool slice_bounds(struct run *run, const struct value *bounds[3], int64_t
     return true;
 }
 
+/* From one character to another, without a value for each. */
+static struct value *part_of(struct run *run, struct str str, const int64_t at[2])
+{
+    const size_t begin = str_offset(str, (size_t)at[0]);
+    const struct str rest = {str.text + begin, str.n - begin};
+
+    return value_string(run, rest.text,
+                        at[1] > at[0] ? str_offset(rest, (size_t)(at[1] - at[0])) : 0);
+}
+
 struct value *get_slice(struct run *run, struct value *a, const struct value *bounds[3])
 {
-    struct value *items =
-        a->kind == VALUE_STRING || value_is_list(a) ? value_items(run, a) : NULL;
-    struct value *out;
+    struct value *items, *out;
     int64_t at[3];
     size_t n = 0;
 
     if (a->kind == VALUE_UNDEFINED)
         return refuse_undefined(run, a);
-    if (!items)
+    if (a->kind != VALUE_STRING && !value_is_list(a))
         return run_fail(run, ERR_USAGE, "%s cannot be sliced", value_type(a));
-    if (!slice_bounds(run, bounds, (int64_t)items->list.n, at))
+    if (a->kind == VALUE_STRING) {
+        if (!run_step(run, a->str.n / 16) ||
+            !slice_bounds(run, bounds, value_length(a), at))
+            return NULL;
+        if (at[2] == 1)
+            return part_of(run, a->str, at);
+    }
+    items = value_items(run, a);
+    if (!items || !slice_bounds(run, bounds, (int64_t)items->list.n, at))
         return NULL;
     out = value_list(run, items->kind, items->list.n);
     for (int64_t i = at[0]; out && (at[2] > 0 ? i < at[1] : i > at[1]); i += at[2])

@@ -3,6 +3,7 @@
  *
  * Source: Python's str methods of the same names.
  */
+#include "base/utf8.h"
 #include "formats/template/list_filter.h"
 #include "formats/template/str_method.h"
 
@@ -130,6 +131,41 @@ static struct value *split_words(struct run *run, struct str str, int64_t most)
     return close_list(run, &out);
 }
 
+/* Bytes of white space and of the word behind it. */
+static size_t blank_and_word(struct str str)
+{
+    const size_t blank = run_of(str, true);
+
+    return blank + run_of((struct str){str.text + blank, str.n - blank}, false);
+}
+
+/* At most `most` cuts from the right: the words before them stay whole, with the blanks before. */
+static struct value *rsplit_words(struct run *run, struct str str, int64_t most)
+{
+    struct pieces_list out = {0};
+    int64_t n_words = 0;
+    size_t end = 0, n;
+
+    str = str_trim(str, (struct str){0}, false, true);
+    for (size_t at = 0; at < str.n; n_words++)
+        at += blank_and_word((struct str){str.text + at, str.n - at});
+    if (n_words <= most)
+        return split_words(run, str, -1);
+    for (; n_words > most; n_words--)
+        end += blank_and_word((struct str){str.text + end, str.n - end});
+    if (!push(run, &out, (struct str){str.text, end}))
+        return NULL;
+    for (; end < str.n; end += n) {
+        const struct str rest = {str.text + end, str.n - end};
+        const size_t blank = run_of(rest, true);
+
+        n = blank_and_word(rest);
+        if (!push(run, &out, (struct str){rest.text + blank, n - blank}))
+            return NULL;
+    }
+    return close_list(run, &out);
+}
+
 static struct value *split_at(struct run *run, struct str str, struct str by,
                               int64_t most)
 {
@@ -169,10 +205,12 @@ struct value *str_rsplit(struct run *run, struct value *self,
     struct pieces_list out = {0};
     struct str str = self->str;
 
-    if (!by.text || most < 0)
+    if (most < 0)
         return str_split(run, self, args);
     if (!run_step(run, str_search_steps(str, by)))
         return NULL;
+    if (!by.text)
+        return rsplit_words(run, str, most);
     if (by.n == 0)
         return run_fail(run, ERR_USAGE, "empty separator");
     while (most-- > 0 && (at = str_find(str, by, true)) >= 0) {
@@ -187,6 +225,30 @@ struct value *str_rsplit(struct run *run, struct value *self,
     return filter_reverse(run, close_list(run, &out), &(struct arguments){0});
 }
 
+/* Whether a line ends with the character. */
+static bool ends_line(uint32_t c)
+{
+    return (c >= '\n' && c <= '\r') || (c >= 0x1c && c <= 0x1e) || c == 0x85 ||
+           c == 0x2028 || c == 0x2029;
+}
+
+/* The bytes of the first line with its end; those of the end alone in *n_end. */
+static size_t line_of(struct str str, size_t *n_end)
+{
+    size_t at = 0, n;
+
+    for (; at < str.n; at += n) {
+        n = str_offset((struct str){str.text + at, str.n - at}, 1);
+        if (!ends_line(utf8_decode(str.text + at, n)))
+            continue;
+        n += str.text[at] == '\r' && at + 1 < str.n && str.text[at + 1] == '\n';
+        *n_end = n;
+        return at + n;
+    }
+    *n_end = 0;
+    return at;
+}
+
 struct value *str_splitlines(struct run *run, struct value *self,
                              const struct arguments *args)
 {
@@ -195,15 +257,13 @@ struct value *str_splitlines(struct run *run, struct value *self,
     struct str str = self->str;
 
     while (str.n > 0) {
-        const char *end = memchr(str.text, '\n', str.n);
-        const size_t n = end ? (size_t)(end - str.text) : str.n,
-                     taken = n + (end != NULL);
-        const size_t shown = keep ? taken : n - (n > 0 && end && str.text[n - 1] == '\r');
+        size_t n_end;
+        const size_t n = line_of(str, &n_end);
 
-        if (!push(run, &out, (struct str){str.text, shown}))
+        if (!push(run, &out, (struct str){str.text, keep ? n : n - n_end}))
             return NULL;
-        str.text += taken;
-        str.n -= taken;
+        str.text += n;
+        str.n -= n;
     }
     return close_list(run, &out);
 }

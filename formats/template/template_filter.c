@@ -4,11 +4,12 @@
  * Source: jinja2/filters.py; tojson as transformers replaces it.
  */
 #include "formats/template/list_filter.h"
+#include "formats/template/number_filter.h"
 #include "formats/template/str_method.h"
 #include "formats/template/value.h"
 
+#include <ctype.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- texts ---- */
@@ -154,6 +155,7 @@ static struct value *indent(struct run *run, struct value *v,
     return v ? text_value(run, &out) : NULL;
 }
 
+/* Runs of letters, digits and "_"; beyond ASCII everything counts as a letter. */
 static struct value *wordcount(struct run *run, struct value *v,
                                const struct arguments *args)
 {
@@ -165,10 +167,11 @@ static struct value *wordcount(struct run *run, struct value *v,
     if (!v || !run_step(run, v->str.n / 16))
         return NULL;
     for (size_t i = 0; i < v->str.n; i++) {
-        const bool is_blank = is_space((unsigned char)v->str.text[i]);
+        const unsigned char c = (unsigned char)v->str.text[i];
+        const bool is_word = isalnum(c) || c == '_' || c >= 0x80;
 
-        n += !is_blank && !in_word;
-        in_word = !is_blank;
+        n += is_word && !in_word;
+        in_word = is_word;
     }
     return value_integer(run, n);
 }
@@ -216,82 +219,6 @@ static struct value *format(struct run *run, struct value *v,
         return run_fail(run, ERR_USAGE, "not enough arguments for format string");
     }
     return v ? text_value(run, &out) : NULL;
-}
-
-/* ---- numbers ---- */
-
-static struct value *absolute(struct run *run, struct value *v,
-                              const struct arguments *args)
-{
-    (void)args;
-    if (v->kind == VALUE_REAL)
-        return value_real(run, fabs(v->real));
-    if (v->kind != VALUE_INTEGER || v->integer == INT64_MIN)
-        return run_fail(run, ERR_USAGE, "abs of %s", value_type(v));
-    return value_integer(run, v->integer < 0 ? -v->integer : v->integer);
-}
-
-/* The number a text spells, blanks around it aside. */
-static bool parse_real(struct run *run, struct str str, double *out)
-{
-    char text[64], *end;
-
-    if (!run_step(run, str.n / 16))
-        return false;
-    str = str_trim(str, (struct str){0}, true, true);
-    if (str.n == 0 || str.n >= sizeof(text))
-        return false;
-    memcpy(text, str.text, str.n);
-    text[str.n] = '\0';
-    *out = strtod(text, &end);
-    return *end == '\0';
-}
-
-static struct value *integer(struct run *run, struct value *v,
-                             const struct arguments *args)
-{
-    struct value *otherwise = argument(args, 0, "default");
-    double real = 0;
-
-    if (v->kind == VALUE_INTEGER || v->kind == VALUE_BOOL)
-        return value_integer(run, v->kind == VALUE_BOOL ? v->boolean : v->integer);
-    if (v->kind == VALUE_REAL)
-        real = v->real;
-    else if (v->kind != VALUE_STRING || !parse_real(run, v->str, &real))
-        return otherwise ? otherwise : value_integer(run, 0);
-    if (!(fabs(real) < 0x1p63))
-        return otherwise ? otherwise : value_integer(run, 0);
-    return value_integer(run, (int64_t)real);
-}
-
-static struct value *real(struct run *run, struct value *v, const struct arguments *args)
-{
-    struct value *otherwise = argument(args, 0, "default");
-    double out;
-
-    if (value_is_number(v))
-        return value_real(run, value_as_real(v));
-    if (v->kind == VALUE_STRING && parse_real(run, v->str, &out))
-        return value_real(run, out);
-    return otherwise ? otherwise : value_real(run, 0.0);
-}
-
-/* "common" rounds half to even, as Python does; "ceil" and "floor" as they say. */
-static struct value *round_to(struct run *run, struct value *v,
-                              const struct arguments *args)
-{
-    const int64_t precision = argument_integer(args, 0, "precision", 0);
-    const struct str method = argument_str(args, 1, "method", "common");
-    const double scale = pow(10.0, (double)precision);
-    double x;
-
-    if (!value_is_number(v))
-        return run_fail(run, ERR_USAGE, "round of %s", value_type(v));
-    x = value_as_real(v) * scale;
-    x = str_is(method, "ceil")    ? ceil(x)
-        : str_is(method, "floor") ? floor(x)
-                                  : nearbyint(x);
-    return value_real(run, x / scale);
 }
 
 /* ---- anything ---- */
@@ -373,7 +300,7 @@ static struct value *tojson(struct run *run, struct value *v,
 /* ---- the table ---- */
 
 static const struct function filters[] = {
-    {"abs", absolute},
+    {"abs", filter_abs},
     {"attr", attribute},
     {"batch", filter_batch},
     {"capitalize", capitalize},
@@ -384,10 +311,10 @@ static const struct function filters[] = {
     {"e", escape},
     {"escape", escape},
     {"first", filter_first},
-    {"float", real},
+    {"float", filter_float},
     {"format", format},
     {"indent", indent},
-    {"int", integer},
+    {"int", filter_int},
     {"items", filter_items},
     {"join", filter_join},
     {"last", filter_last},
@@ -401,7 +328,7 @@ static const struct function filters[] = {
     {"rejectattr", filter_rejectattr},
     {"replace", replace},
     {"reverse", filter_reverse},
-    {"round", round_to},
+    {"round", filter_round},
     {"safe", same},
     {"select", filter_select},
     {"selectattr", filter_selectattr},

@@ -1,6 +1,7 @@
 /*
  * template_method.c - methods of texts, dicts and lists: those of Python that change nothing
  */
+#include "base/utf8.h"
 #include "formats/template/list_filter.h"
 #include "formats/template/str_method.h"
 
@@ -136,12 +137,6 @@ static struct value *lower(struct run *run, struct value *self,
     return as_filter(run, "lower", self, args);
 }
 
-static struct value *title(struct run *run, struct value *self,
-                           const struct arguments *args)
-{
-    return as_filter(run, "title", self, args);
-}
-
 static struct value *capitalize(struct run *run, struct value *self,
                                 const struct arguments *args)
 {
@@ -169,12 +164,15 @@ static struct value *join(struct run *run, struct value *self,
 
 static struct value *all_of(struct run *run, struct value *self, bool (*test)(uint32_t))
 {
-    bool holds = self->str.n > 0;
+    const struct str str = self->str;
+    bool holds = str.n > 0;
 
-    if (!run_step(run, self->str.n / 16))
+    if (!run_step(run, str.n / 16))
         return NULL;
-    for (size_t i = 0; i < self->str.n; i++)
-        holds = holds && test((unsigned char)self->str.text[i]);
+    for (size_t at = 0, n; at < str.n && holds; at += n) {
+        n = str_offset((struct str){str.text + at, str.n - at}, 1);
+        holds = test(utf8_decode(str.text + at, n));
+    }
     return value_bool(run, holds);
 }
 
@@ -183,10 +181,11 @@ static bool is_digit(uint32_t c)
     return c >= '0' && c <= '9';
 }
 
-/* Beyond ASCII every character counts as a letter. */
+/* Beyond ASCII every character but white space counts as a letter. */
 static bool is_letter(uint32_t c)
 {
-    return c >= 0x80 || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    return (c >= 0x80 && !is_space(c)) || (c >= 'a' && c <= 'z') ||
+           (c >= 'A' && c <= 'Z');
 }
 
 static bool is_letter_or_digit(uint32_t c)
@@ -220,6 +219,27 @@ static struct value *isspace_method(struct run *run, struct value *self,
 {
     (void)args;
     return all_of(run, self, is_space);
+}
+
+/* A letter that follows none is a capital, the others are small: not as the filter of the name. */
+static struct value *title(struct run *run, struct value *self,
+                           const struct arguments *args)
+{
+    const struct str str = self->str;
+    struct text out = {0};
+    bool in_word = false;
+
+    (void)args;
+    for (size_t at = 0, n; at < str.n; at += n) {
+        const struct value *c;
+
+        n = str_offset((struct str){str.text + at, str.n - at}, 1);
+        c = str_map(run, (struct str){str.text + at, n}, in_word ? to_lower : to_upper);
+        if (!c || !text_put(run, &out, c->str.text, c->str.n))
+            return NULL;
+        in_word = is_letter(utf8_decode(str.text + at, n));
+    }
+    return text_value(run, &out);
 }
 
 /* ---- dicts and lists ---- */

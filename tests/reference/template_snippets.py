@@ -153,6 +153,23 @@ next {# not first #} same
 {{ d.x is defined and d.x.y }}
 """.strip("\n")
 
+# Numbers and texts as Python has them, where C has something near.
+AS_PYTHON = r"""
+{{ '9007199254740993'|int }} {{ '-12'|int }} {{ ' 5 '|int }} {{ '1_000'|int }} {{ '1e3'|int }} {{ '3.9'|int }} {{ 'x'|int(7) }} {{ '0x10'|int }} {{ '+4'|int }} {{ 'inf'|int }} {{ 'nan'|int }} {{ ''|int }}
+{{ '1e400'|float }} {{ '1_0.5'|float }} {{ 'inf'|float }} {{ '0x1p3'|float(2.0) }} {{ 'nan'|float }} {{ '-Infinity'|float }} {{ '.5'|float }} {{ '5.'|float }} {{ 'infin'|float(1.0) }}
+{{ 2.675|round(2) }} {{ 0.5|round }} {{ 1.5|round }} {{ 2.5|round }} {{ -0.5|round }} {{ 1234.5|round(-2) }} {{ 7|round }} {{ 1.005|round(2) }} {{ 2.1|round(1,'ceil') }} {{ 2.16|round(1,'floor') }} {{ 1.25|round(1) }} {{ 1e300|round(2) }}
+{{ 'a b  c'.rsplit(None, 1) }} {{ 'a b c'.rsplit(maxsplit=1) }} {{ ' a  b c '.rsplit(None, 2) }} {{ ' a '.rsplit(None, 0) }} {{ ''.rsplit(None, 1) }} {{ 'a b'.rsplit(None, 9) }}
+{{ 'a\rb\r\nc\n\nd\x0be\u2028f\x85g\x1ch'.splitlines() }} {{ 'a\r\nb\r'.splitlines(true) }} {{ ''.splitlines() }} {{ '\n'.splitlines() }} {{ '\r\n\r\n'.splitlines() }}
+{{ ' \u00a0\u2003'.isspace() }} {{ ''.isspace() }} {{ ' x'.isspace() }}
+{{ 1.0 // 0.1 }} {{ 7.5 // -2 }} {{ -7.5 // 2 }} {{ -7.5 % 2 }} {{ 7.5 % -2 }} {{ 1.0 % 0.1 }} {{ 5.0 % 1e400 }} {{ -5.0 % 1e400 }} {{ 6.0 // 3.0 }} {{ -6.0 % 3.0 }} {{ 0.0 // 5 }} {{ 1e17 // 3.0 }}
+{{ 'a' | indent(2) }} {{ '%d|%i|%s' % (3.9, -3.9, 'x') }} {{ '%d' % true }}
+{{ 'they\'re bill\'s'.title() }} {{ "they're bill's"|title }} {{ 'foo-bar (baz)'|title }} {{ 'foo-bar (baz) 3d x2y'.title() }}
+{{ 'abcabc'[1:-1] }} {{ 'äbcdé'[1:4] }} {{ 'äbcdé'[-2:] }} {{ 'äbcdé'[:-9] }}| {{ 'äbcdé'[9:] }}| {{ 'äbcdé'[3:1] }}| {{ 'äbc'[:] }} {{ 'äbcdé'[::2] }} {{ 'äbcdé'[:99] }} {{ 'äbcdé'[-99:2] }}
+{{ [1,2] * 2 }} {{ 2 * [] }} {{ (1,) * 3 }} {{ [1] * 0 }} {{ [1] * -1 }} {{ 'ab' * 0 }}|
+{{ 'a b, c-d e_f é'|wordcount }} {{ "it's"|wordcount }} {{ 2 ** 0.5 }} {{ 0 ** 0 }} {{ 0.0 ** 0 }} {{ 1234|round(-2) }} {{ 1250|round(-2) }} {{ true|round }}
+{{ 0 ** -1 }}
+""".strip("\n")
+
 
 def snippets():
     """One a line; lines that belong together are listed here by their first one."""
@@ -166,6 +183,7 @@ def snippets():
             n = 1
         yield "\n".join(lines[at : at + n])
         at += n
+    yield from AS_PYTHON.split("\n")
     yield "ends with a newline\n"
     yield "ends with two\n\n"
     yield "carriage\r\nreturns\r{{ n }}\r\n"
