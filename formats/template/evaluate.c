@@ -330,7 +330,7 @@ struct value *call(struct run *run, struct value *f, const struct arguments *arg
     switch (f->kind) {
     case VALUE_FUNCTION:
     case VALUE_METHOD:
-        return f->method.function->body(run, f->method.self, args);
+        return call_function(run, f->method.function, f->method.self, args);
     case VALUE_MACRO:
         return call_macro(run, f, args);
     case VALUE_UNDEFINED:

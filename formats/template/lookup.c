@@ -57,6 +57,46 @@ const struct function *find_function(const struct function *table, size_t n,
     return NULL;
 }
 
+/* How many names `takes` has, and whether `name` is among them. */
+static size_t names_in(const char *takes, struct str name, bool *has_name)
+{
+    size_t count = 0;
+
+    *has_name = false;
+    while (*takes) {
+        const size_t n = strcspn(takes, " ");
+
+        count++;
+        *has_name = *has_name || (n == name.n && memcmp(takes, name.text, n) == 0);
+        takes += n + (takes[n] == ' ');
+    }
+    return count;
+}
+
+struct value *call_function(struct run *run, const struct function *f, struct value *self,
+                            const struct arguments *args)
+{
+    bool takes_it;
+    size_t most;
+
+    if (!f->takes)
+        return f->body(run, self, args);
+    most = names_in(f->takes, (struct str){0}, &takes_it);
+    if (args->n > most)
+        return run_fail(run, ERR_UNSUPPORTED,
+                        "%s is supported with up to %zu argument(s), not with %zu",
+                        f->name, most, args->n);
+    for (size_t i = 0; i < args->n_named; i++) {
+        names_in(f->takes, args->names[i], &takes_it);
+        if (!takes_it)
+            return run_fail(run, ERR_UNSUPPORTED,
+                            "%s with an argument '%.*s' is not supported", f->name,
+                            args->names[i].n < 40 ? (int)args->names[i].n : 40,
+                            args->names[i].text);
+    }
+    return f->body(run, self, args);
+}
+
 /* ---- attributes and items ---- */
 
 static struct value *missing(struct run *run, const struct value *a, struct str name)

@@ -110,11 +110,11 @@ static struct value *strftime_now(struct run *run, struct value *self,
 }
 
 static const struct function functions[] = {
-    {"dict", dict},
-    {"namespace", namespace},
-    {"raise_exception", raise_exception},
-    {"range", range},
-    {"strftime_now", strftime_now},
+    {"dict", dict, NULL},
+    {"namespace", namespace, NULL},
+    {"raise_exception", raise_exception, "message"},
+    {"range", range, NULL},
+    {"strftime_now", strftime_now, "format"},
 };
 
 const struct function *global_function(struct str name)
@@ -147,7 +147,8 @@ static struct value *changed(struct run *run, struct value *self,
     return value_bool(run, is_new);
 }
 
-static const struct function loop_methods[] = {{"changed", changed}, {"cycle", cycle}};
+static const struct function loop_methods[] = {{"changed", changed, NULL},
+                                               {"cycle", cycle, NULL}};
 
 static struct value *neighbour(struct run *run, const struct loop *loop, bool is_next)
 {

@@ -61,6 +61,7 @@ typedef struct value *function_body(struct run *run, struct value *self,
 struct function {
     const char *name;
     function_body *body;
+    const char *takes; /* "a b": its arguments; NULL: any */
 };
 
 struct value {
@@ -221,6 +222,9 @@ struct str argument_str(const struct arguments *args, size_t i, const char *name
 
 const struct function *find_function(const struct function *table, size_t n,
                                      struct str name);
+/* Its value; arguments it does not take are refused. */
+struct value *call_function(struct run *run, const struct function *f, struct value *self,
+                            const struct arguments *args);
 
 /* a.name and a[key]; undefined when there is nothing. */
 struct value *get_attribute(struct run *run, struct value *a, struct str name);

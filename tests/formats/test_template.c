@@ -111,6 +111,12 @@ Test(template, refusals_name_the_line_and_the_fault)
     expect_refusal("{{ 99999999999999999999 }}", ERR_CORRUPT, "digits");
     expect_refusal("{{ 9223372036854775807 + 1 }}", ERR_USAGE, "64 bits");
     expect_refusal("{{ '%d' % 1e300 }}", ERR_UNSUPPORTED, "float");
+    expect_refusal("{{ 'abc'.find('c', 1) }}", ERR_UNSUPPORTED,
+                   "find is supported with up to 1");
+    expect_refusal("{{ '1f' | int(base=16) }}", ERR_UNSUPPORTED,
+                   "int with an argument 'base'");
+    expect_refusal("{{ ['a'] | map('upper', 1) | list }}", ERR_UNSUPPORTED,
+                   "upper is supported with up to 0");
 }
 
 /* n copies of `unit` between `head` and `tail`. */
