@@ -19,7 +19,7 @@ from gguf_file import Gguf
 from names import gguf_name
 from random_adapters import Adapter
 from weight_files import write_npz, write_safetensors, write_torch
-from random_numbers import WAYS, number
+from random_numbers import STACKS, WAYS, number
 
 PREFIXES = ["model.language_model.", "language_model.model.", "model.", "", "model.language_model.model.",
             "module.model.language_model.", "_orig_mod.model.language_model.",
@@ -32,33 +32,58 @@ def pick(rng, *of):
 
 # ---- the model ----
 
+def layer_kinds(rng, layers):
+    """Kinds of attention, the last one full, and how many layers may share keys and values."""
+    full = [bool(rng.integers(3) == 0) for _ in range(layers - 1)] + [True]
+    if rng.integers(4) == 0: # every sixth: what a config that says nothing means
+        full = [i % 6 == 5 or i == layers - 1 for i in range(layers)]
+    most = 0
+    while most < layers - 1 and all(k in full[:layers - most - 1] for k in full[layers - most - 1:]):
+        most += 1
+    return ["full_attention" if f else "sliding_attention" for f in full], most
+
+
 def make_config(rng, base):
     config = json.loads(json.dumps(base))
     t = config["text_config"]
-    heads = pick(rng, 1, 2, 4, 8)
-    kv = pick(rng, *[k for k in (1, 2, 4) if heads % k == 0])
-    moe = bool(rng.integers(3) == 0)
-    layers = pick(rng, 2, 3, 4)
-    types = ["sliding_attention"] * layers
-    types[-1] = "full_attention"
-    if layers > 2:
-        types[0] = "full_attention"
-        types[1] = "sliding_attention"
-    shared = pick(rng, 0, 1) if layers == 4 and not moe else 0
+    heads = pick(rng, 1, 2, 4, 6, 8)
+    divisors = [k for k in (1, 2, 3, 4) if heads % k == 0]
+    moe, k_eq_v = bool(rng.integers(3) == 0), bool(rng.integers(3) == 0)
+    layers = pick(rng, 1, 2, 3, 4, 5, 7)
+    types, most = layer_kinds(rng, layers)
+    shared = int(rng.integers(0, most + 1)) if rng.integers(2) else 0
     wide = pick(rng, 8, 16, 32, 64)
     t.update(hidden_size=pick(rng, 32, 40, 64, 72, 96, 128, 160), intermediate_size=pick(rng, 32, 48, 64, 96, 128, 200),
-             num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=kv,
-             num_global_key_value_heads=None, head_dim=wide, global_head_dim=2 * wide, layer_types=types,
+             num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=pick(rng, *divisors),
+             num_global_key_value_heads=pick(rng, *divisors) if k_eq_v else None, head_dim=wide,
+             global_head_dim=pick(rng, 2 * wide, wide), layer_types=types,
              num_kv_shared_layers=shared, use_double_wide_mlp=bool(shared and rng.integers(2)),
-             attention_k_eq_v=False, hidden_size_per_layer_input=0 if moe else pick(rng, 0, 8, 16, 32),
+             attention_k_eq_v=k_eq_v, hidden_size_per_layer_input=0 if moe else pick(rng, 0, 8, 16, 32),
              enable_moe_block=moe, num_experts=pick(rng, 2, 3, 5) if moe else None,
              top_k_experts=2 if moe else None)
     t["moe_intermediate_size"] = pick(rng, 16, 24, 32, 64) if moe else None
-    if moe:
-        t["attention_k_eq_v"] = bool(rng.integers(2))
-        if t["attention_k_eq_v"]:
-            t["num_global_key_value_heads"] = 1
     return config
+
+
+def respell(rng, config):
+    """The same model as other releases and tools write it."""
+    t = config["text_config"]
+    full = [i for i, k in enumerate(t["layer_types"]) if k == "full_attention"]
+    if rng.integers(3) == 0: # transformers 5.23 names the full layers one by one
+        own = {"head_dim": t.pop("global_head_dim")}
+        if t.pop("num_global_key_value_heads"):
+            own["num_key_value_heads"] = config["kv"]
+        t["per_layer_config"] = {str(i): own for i in full}
+    if full == [i for i in range(len(t["layer_types"])) if i % 6 == 5 or i == len(t["layer_types"]) - 1] and \
+            rng.integers(2):
+        del t["layer_types"]
+    if t["enable_moe_block"] and rng.integers(3) == 0:
+        t["expert_intermediate_size"] = t.pop("moe_intermediate_size")
+    del config["kv"]
+    if rng.integers(4):
+        return config
+    flat = {k: v for k, v in config.items() if k.startswith("quantization")}
+    return {**flat, **t, "model_type": "gemma4_text", "architectures": ["Gemma4ForCausalLM"]}
 
 
 def shapes(t):
@@ -74,7 +99,7 @@ def shapes(t):
         full = t["layer_types"][i] == "full_attention"
         d = t["global_head_dim" if full else "head_dim"]
         kv = t["num_key_value_heads"]
-        if full and t["num_global_key_value_heads"]:
+        if full and t["attention_k_eq_v"]:
             kv = t["num_global_key_value_heads"]
         dead = i >= layers - t["num_kv_shared_layers"]
         ff = t["intermediate_size"] * (2 if dead and t["use_double_wide_mlp"] else 1)
@@ -105,24 +130,53 @@ class Case:
     def __init__(self, seed, base):
         self.rng = rng = np.random.default_rng(seed)
         self.config = make_config(rng, base)
+        self.grow_vocabulary()
         self.shapes = shapes(self.config["text_config"])
         self.stored, self.truth, self.words = {}, {}, []
-        self.way = pick(rng, None, *WAYS)
+        self.way, self.files = pick(rng, None, *WAYS), {}
         self.metadata = {"format": "pt"}
         self.prefix = pick(rng, *PREFIXES)
         self.choose_way()
         for name, shape in self.shapes.items():
             self.fill(name, shape)
+        self.add_dead()
+
+    def grow_vocabulary(self):
+        """Rows and tokens behind the model's own; rows without a token, as padding leaves them."""
+        t = self.config["text_config"]
+        self.rows = int(pick(self.rng, 0, 0, 0, 1, 5, 64))
+        self.added = [(t["vocab_size"] + i, f"<added {i}>", bool(self.rng.integers(2)))
+                      for i in range(int(self.rng.integers(0, min(self.rows, 9) + 1)))]
+        t["vocab_size"] += self.rows
+        t["vocab_size_per_layer_input"] += self.rows
+
+    def write_tokenizer(self, folder):
+        path = os.path.join(folder, "tokenizer.json")
+        with open(path, encoding="utf-8") as f:
+            tree = json.load(f)
+        os.remove(path)
+        tree["added_tokens"] += [{"id": i, "content": text, "special": special, "single_word": False,
+                                  "lstrip": False, "rstrip": False, "normalized": not special}
+                                 for i, text, special in self.added]
+        merges = tree["model"]["merges"]
+        if self.rng.integers(2): # as older releases write them
+            tree["model"]["merges"] = [" ".join(m) for m in merges] if isinstance(merges[0], list) else \
+                [m.split(" ") for m in merges]
+        with open(path, "w", encoding="utf-8") as f:
+            json.dump(tree, f, ensure_ascii=bool(self.rng.integers(2)))
 
     def choose_way(self):
         if not self.way:
             return
         self.store, settings = WAYS[self.way]
         said, self.own = settings(self.rng)
-        self.words.append(f"{self.way} {({k: v for k, v in self.own.items() if k != 'way'})}")
+        self.words.append(f"{self.way} {({k: v for k, v in self.own.items() if k not in ('way', 'said')})}")
         key = "quantization" if self.way == "mlx" else "quantization_config"
         where = self.config if self.rng.integers(3) or self.way == "mlx" else self.config["text_config"]
-        where[key] = said
+        if self.way == "modelopt" and self.rng.integers(2):
+            self.files["hf_quant_config.json"] = {"producer": {"name": "modelopt"}, "quantization": said}
+        else:
+            where[key] = said
         if self.way == "mlx" and self.rng.integers(2):
             self.config["quantization_config"] = said
         self.said = said
@@ -157,11 +211,19 @@ class Case:
         else:
             self.truth[name] = self.plain(full, self.rng.normal(1, .2, shape))
 
+    def add_dead(self):
+        """Keys and values that nothing reads, where a checkpoint keeps them."""
+        t = dict(self.config["text_config"], num_kv_shared_layers=0)
+        for name, shape in shapes(t).items():
+            if name not in self.shapes and "self_attn" in name and self.rng.integers(3) == 0:
+                self.plain(self.prefix + name, self.rng.normal(0, .05, shape))
+
     def experts(self, name, shape):
         e, out, n = shape
         at = name[:name.index("experts.")] + "experts"
         if not hasattr(self, "form"):
-            forms = ["unfused"] if self.way and self.way not in ("mlx",) else \
+            forms = ["unfused", "fused"] if self.way in STACKS else \
+                ["unfused"] if self.way and self.way not in ("mlx",) else \
                 ["unfused", "switch", "fused", "fused", "dot", "turned"]
             self.form = pick(self.rng, *forms)
             t = self.config["text_config"]
@@ -177,6 +239,10 @@ class Case:
         if self.form == "switch":
             parts = [self.stack(f"{at}.switch_glu.{p}.weight", (e, rows, n)) for p in projections]
             return np.concatenate(parts, 1)
+        made = STACKS[self.way](self.rng, name, shape, self.own) if self.way in STACKS else None
+        if made:
+            self.stored.update(made[0])
+            return made[1]
         x = self.rng.normal(0, .05, shape)
         if self.form == "turned" and out != n:
             return np.transpose(self.plain(name, np.transpose(x, (0, 2, 1))), (0, 2, 1))
@@ -210,7 +276,13 @@ class Case:
             if name.startswith(("tokenizer", "generation", "chat")):
                 os.symlink(os.path.realpath(os.path.join(base_folder, name)), os.path.join(folder, name))
         with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as f:
-            json.dump(self.config, f)
+            json.dump(respell(rng, json.loads(json.dumps(
+                {**self.config, "kv": self.config["text_config"]["num_global_key_value_heads"]}))), f)
+        if self.rows:
+            self.write_tokenizer(folder)
+        for name, content in self.files.items():
+            with open(os.path.join(folder, name), "w", encoding="utf-8") as f:
+                json.dump(content, f)
         kinds = {d for d, _ in self.stored.values()}
         files = ["one", "one", "shards", "consolidated"]
         if not kinds & {"U32", "F8_E4M3"}:
@@ -256,8 +328,9 @@ def convert(source, work, *options):
                            "--force", "--quiet", *options], capture_output=True, text=True, check=False)
     if done.returncode:
         return None, f"{done.returncode}: {done.stderr.strip()[-400:]}"
-    tensors = Gguf(out).tensors
-    return {n: np.frombuffer(raw, "<f4") if kind == "F32" else kind for n, (kind, _, raw) in tensors.items()}, None
+    model = Gguf(out)
+    return {n: np.frombuffer(raw, "<f4") if kind == "F32" else kind
+            for n, (kind, _, raw) in model.tensors.items()} | {"metadata": model.metadata}, None
 
 
 def judge(case, got):
@@ -268,7 +341,20 @@ def judge(case, got):
         far = np.abs(x.astype("f8") - want.reshape(-1)).max() / np.abs(want).max()
         if not far <= 2e-6:
             return f"{name} is {far:.2g} off"
-    return None
+    return judge_vocabulary(case, got["metadata"])
+
+
+def judge_vocabulary(case, metadata):
+    """A token for each row; those added by their text and kind (3 control, 4 user's), unused ones else."""
+    tokens, kinds = metadata["tokenizer.ggml.tokens"], metadata["tokenizer.ggml.token_type"]
+    n = case.config["text_config"]["vocab_size"]
+    if len(tokens) != n:
+        return f"{len(tokens)} tokens for {n} rows"
+    for i, text, special in case.added:
+        if (tokens[i], kinds[i]) != (text, 3 if special else 4):
+            return f"token {i} is {tokens[i]} of kind {kinds[i]}, not {text}"
+    unused = range(n - case.rows + len(case.added), n)
+    return next((f"token {i} is of kind {kinds[i]}, not unused" for i in unused if kinds[i] != 5), None)
 
 
 def decode(kind, raw):

@@ -26,8 +26,8 @@ def factor_pair(rng, n):
 class Adapter:
     """One adapter: its configuration, its tensors and a scale of the user's."""
 
-    def __init__(self, rng, truth, fused=True):
-        self.rng, self.truth, self.fused = rng, truth, fused
+    def __init__(self, rng, truth, fused=True, has_head=True):
+        self.rng, self.truth, self.fused, self.has_head = rng, truth, fused, has_head
         self.kind = pick(rng, "LORA", "LORA", "LORA", "LORA", "LOHA", "LOKR", "IA3", "OFT", "VERA", "MLX")
         self.dtype = pick(rng, "F32", "F32", "BF16", "F16")
         self.tensors, self.changed, self.words = {}, {}, []
@@ -80,7 +80,7 @@ class Adapter:
                 self.table("embed_tokens.weight")
         if self.kind != "LORA":
             return
-        if not self.dora and self.rng.integers(4) == 0:
+        if self.has_head and not self.dora and self.rng.integers(4) == 0:
             self.head()
         if not self.dora:
             for n in ("embed_tokens.weight", "embed_tokens_per_layer.weight"):

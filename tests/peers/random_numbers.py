@@ -90,6 +90,8 @@ def e4m3_codes(rng, shape, positive=False):
 
 def gptq(rng, at, shape, s):
     out, n = shape
+    if "down_proj" in at and "exception" in s:
+        s = dict(s, **s["exception"])
     bits, group = s["bits"], s["group_size"] if s["group_size"] > 0 else n
     if n * bits % 32 or out * bits % 32 or (n % group and not s["desc_act"]):
         return None
@@ -114,7 +116,26 @@ def gptq_settings(rng):
          "group_size": int(rng.choice([16, 32, 64, 128, -1])), "sym": bool(rng.integers(2)),
          "desc_act": bool(rng.integers(2)),
          "checkpoint_format": str(rng.choice(["gptq", "gptq_v2"]))}
-    return s, dict(s, dtype=str(rng.choice(["F16", "BF16", "F32"])), has_idx=bool(rng.integers(2)))
+    own = dict(s, dtype=str(rng.choice(["F16", "BF16", "F32"])), has_idx=bool(rng.integers(2)))
+    if rng.integers(3) == 0: # GPTQModel's other name of it
+        s["format"] = s.pop("checkpoint_format")
+    if rng.integers(3) == 0:
+        own["exception"] = {"bits": int(rng.choice([2, 4, 8])), "group_size": int(rng.choice([16, 32, 64]))}
+        s["dynamic"] = {r"+:.*down_proj.*": own["exception"], r"-:.*lm_head.*": {}}
+    return s, own
+
+
+def autoround_settings(rng):
+    """AutoRound's packings are those of GPTQ, in either format, and of AWQ."""
+    packing = str(rng.choice(["auto_round:auto_gptq", "auto_round", "auto_round:gptqmodel", "auto_round:auto_awq"]))
+    is_awq = packing.endswith("awq")
+    s, own = (awq_settings if is_awq else gptq_settings)(rng)
+    own.update(way=awq if is_awq else gptq, desc_act=False, has_idx=False,
+               checkpoint_format="gptq" if packing.endswith("auto_gptq") else "gptq_v2")
+    s = {k: v for k, v in s.items() if k not in ("version", "checkpoint_format", "format", "desc_act")}
+    if "dynamic" in s:
+        s["extra_config"] = {"model.layers.0.mlp.down_proj": s.pop("dynamic")["+:.*down_proj.*"]}
+    return dict(s, quant_method="auto-round", packing_format=packing, data_type="int"), own
 
 
 def awq(rng, at, shape, s):
@@ -165,7 +186,8 @@ def ct_pack(rng, at, shape, s):
                at + ".weight_shape": ("I64", np.array(shape, "<i8"))}
     if not s["symmetric"]:
         zeros = rng.integers(-2 ** (bits - 1), 2 ** (bits - 1), (out, n_groups))
-        tensors[at + ".weight_zero_point"] = i32(pack_bits(zeros + 2 ** (bits - 1), bits, 0))
+        tensors[at + ".weight_zero_point"] = ("I8", zeros.astype("i1")) if s["old_zeros"] else \
+            i32(pack_bits(zeros + 2 ** (bits - 1), bits, 0))
     group = -(-n // n_groups)
     order = np.arange(n) // group
     if s["order"] and n_groups > 1:
@@ -248,7 +270,8 @@ def ct_settings(rng):
     way = {"pack-quantized": ct_pack, "int-quantized": ct_bytes, "float-quantized": ct_bytes,
            "block": ct_block, "nvfp4-pack-quantized": ct_nvfp4, "mxfp4-pack-quantized": ct_mxfp4,
            "mxfp8-quantized": ct_mxfp8}[kind]
-    own = {"dtype": str(rng.choice(["BF16", "F16", "F32"])), "order": bool(rng.integers(2))}
+    own = {"dtype": str(rng.choice(["BF16", "F16", "F32"])), "order": bool(rng.integers(2)),
+           "old_zeros": bool(rng.integers(3) == 0)}
     if kind == "pack-quantized":
         w["num_bits"] = int(rng.choice([2, 3, 4, 4, 4, 5, 6, 8]))
         if 32 % w["num_bits"]:
@@ -270,6 +293,7 @@ def ct_settings(rng):
 
 
 def ct(rng, at, shape, s):
+    """Settings that choose the way."""
     return s["way"](rng, at, shape, s)
 
 
@@ -277,15 +301,33 @@ def fp8(rng, at, shape, s):
     if s["blocks"]:
         return ct_block(rng, at, shape, dict(s, block_structure=s["blocks"], suffix="weight_scale_inv"))
     codes = e4m3_codes(rng, shape)
-    stored, scale = floats(rng, (), "F32")
+    stored, scale = floats(rng, (shape[0], 1) if s.get("rows") else (), "F32")
     extra, _ = floats(rng, (), "F32")
     return {at + ".weight": ("F8_E4M3", codes), at + ".weight_scale": stored,
-            at + ".input_scale": extra}, E4M3[codes] * scale
+            at + (".input_scale_ub" if s.get("rows") else ".input_scale"): extra}, E4M3[codes] * scale
+
+
+def fp8_stack(rng, at, shape, s):
+    """Fused experts: blocks of each matrix, or a scale a matrix; NAME_scale_inv beside NAME."""
+    e, out, n = shape
+    codes = e4m3_codes(rng, shape)
+    if s.get("rows") or not s["blocks"]:
+        stored, scale = floats(rng, (e, 1, 1), "F32")
+        full = np.broadcast_to(scale, shape)
+    else:
+        bh, bw = s["blocks"]
+        if out % bh:
+            return None
+        stored, scale = floats(rng, (e, out // bh, -(-n // bw)), s["dtype"])
+        full = np.repeat(np.repeat(scale, bh, 1), bw, 2)[:, :, :n]
+    return {at: ("F8_E4M3", codes), at + str(rng.choice(["_scale_inv", "_scale"])): stored}, E4M3[codes] * full
 
 
 def fp8_settings(rng):
     blocks = [int(rng.choice([16, 24, 48, 128])), int(rng.choice([16, 40, 128]))]
     s = {"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": blocks}
+    if rng.integers(5) == 0:
+        return {"quant_method": "fbgemm_fp8", "activation_scale_ub": 1200.0}, {"blocks": None, "rows": True}
     if rng.integers(3) == 0:
         blocks, s["weight_block_size"] = None, None
     return s, {"blocks": blocks, "dtype": str(rng.choice(["F32", "BF16"]))}
@@ -337,6 +379,20 @@ def bnb(rng, at, shape, s):
     return tensors, (book[codes[:n]] * np.repeat(absmax, block)[:n]).reshape(shape)
 
 
+def bnb_stack(rng, at, shape, s):
+    """Fused experts as one parameter, its state beside it."""
+    if s["kind"] == "int8":
+        return None
+    tensors, value = bnb(rng, "X", (shape[0] * shape[1], shape[2]), s)
+    out = {}
+    for name, (dtype, x) in tensors.items():
+        if "quant_state" in name:
+            state = dict(json.loads(x.tobytes()), shape=list(shape))
+            x = np.frombuffer(json.dumps(state).encode(), "u1")
+        out[name.replace("X.weight", at)] = (dtype, x)
+    return out, value.reshape(shape)
+
+
 def bnb_settings(rng):
     kind = str(rng.choice(["nf4", "nf4", "fp4", "int8"]))
     own = {"kind": kind, "block": int(rng.choice([32, 64, 128, 256, 4096])),
@@ -346,7 +402,28 @@ def bnb_settings(rng):
             "bnb_4bit_quant_storage": own["storage"]}, own
 
 
+def mlx_exception(rng, at, s):
+    """Settings of a module's own, said in the configuration."""
+    kind = int(rng.integers(3))
+    own = {"bits": int(rng.choice([2, 3, 4, 6, 8])), "group_size": int(rng.choice([32, 64]))}
+    if kind == 1:
+        own = {"bits": 4, "group_size": 32, "mode": "mxfp4"}
+    s["said"][at] = own
+    return dict(s, mode="affine", **own) if kind != 1 else dict(s, **own)
+
+
 def mlx(rng, at, shape, s):
+    out, n = shape
+    before = s
+    if rng.integers(4) == 0 and len(shape) == 2 and "switch_glu" not in at:
+        s = mlx_exception(rng, at, s)
+    made = mlx_codes(rng, at, shape, s)
+    if not made and s is not before:
+        del s["said"][at]
+    return made
+
+
+def mlx_codes(rng, at, shape, s):
     out, n = shape
     mode, bits, group = s["mode"], s["bits"], s["group_size"]
     if n % group or n * bits % 32:
@@ -376,7 +453,7 @@ def mlx_settings(rng):
                   "mxfp8": {"bits": 8, "group_size": 32}}[mode])
     elif rng.integers(2):
         del s["mode"]
-    return s, dict(s, mode=mode, dtype=str(rng.choice(["BF16", "F16", "F32"])))
+    return s, dict(s, mode=mode, dtype=str(rng.choice(["BF16", "F16", "F32"])), said=s)
 
 
 def modelopt(rng, at, shape, s):
@@ -445,7 +522,8 @@ def mobile_settings(rng):
     return s, dict(s, signed=bool(rng.integers(2)), dtype=str(rng.choice(["F32", "BF16"])))
 
 
-WAYS = {"gptq": (gptq, gptq_settings), "awq": (awq, awq_settings), "ct": (ct, ct_settings),
+STACKS = {"fp8": fp8_stack, "bnb": bnb_stack}
+WAYS = {"gptq": (gptq, gptq_settings), "autoround": (ct, autoround_settings), "awq": (awq, awq_settings), "ct": (ct, ct_settings),
         "fp8": (fp8, fp8_settings), "bnb": (bnb, bnb_settings), "mlx": (mlx, mlx_settings),
         "modelopt": (modelopt, modelopt_settings), "torchao": (torchao, torchao_settings),
         "mobile": (mobile, mobile_settings)}
