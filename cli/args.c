@@ -7,6 +7,7 @@
 #include "cli/options.h"
 #include "cli/spelling.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <float.h>
 #include <math.h>
@@ -63,7 +64,7 @@ bool args_size(const char *text, uint64_t *out)
     if (errno != 0 || end == text)
         return false;
     if (*end) {
-        const char *unit = strchr(units, *end & ~0x20);
+        const char *unit = strchr(units, toupper((unsigned char)*end));
 
         if (!unit)
             return false;

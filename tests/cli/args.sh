@@ -56,6 +56,15 @@ for bad in 0 -1 1025 x 1x '' 99999999999999999999; do
     status 2
     says "carat: version: --threads: $bad is not a whole number from 1 to 1024"
 done
+for bad in '5 ' '64  ' '5 B' ' 5' 5x 5KK -5 0x10 nan 1e99 ''; do
+    run plan none --max-memory "$bad"
+    status 2
+    says "carat: plan: --max-memory: $bad is not a size (a number, then K, M, G or T)"
+done
+for good in 5 5k 5K 1.5M 2GiB 2gb 1T; do
+    run plan none --max-memory "$good"
+    says 'carat: none: there is no such file or folder'
+done
 run version --json=yes
 status 2
 says 'carat: version: --json takes no value'
