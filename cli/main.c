@@ -7,7 +7,9 @@
 #include "cli/ui.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -119,9 +121,12 @@ static void say_lost(int number, siginfo_t *info, void *context)
         "carat: a mapped file became shorter, or its disk failed, while it was read\n";
 
     (void)context;
-    if (info->si_code == BUS_ADRERR &&
-        write(STDERR_FILENO, sentence, sizeof(sentence) - 1) > 0)
+    if (info->si_code == BUS_ADRERR) {
+        const ssize_t told = write(STDERR_FILENO, sentence, sizeof(sentence) - 1);
+
+        (void)told; /* there may be nobody to tell */
         _exit(EXIT_MACHINE);
+    }
     signal(number, SIG_DFL); /* on return it happens again */
 }
 
@@ -134,11 +139,25 @@ static void catch_lost_pages(void)
     sigaction(SIGBUS, &lost, NULL);
 }
 
+/* A file opened while 0, 1 or 2 is free would take its number, and then what is printed would be written
+ * into it. Whatever is missing becomes something that can be neither read from nor written to. */
+static bool hold_standard_numbers(void)
+{
+    const int modes[] = {O_WRONLY, O_RDONLY, O_RDONLY};
+
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) == -1 && open("/dev/null", modes[fd]) != fd)
+            return false;
+    return true;
+}
+
 int main(int argc, char **argv)
 {
     struct error err = {0};
     int code;
 
+    if (!hold_standard_numbers())
+        return EXIT_MACHINE;
     catch_lost_pages();
     if (cpu_check_environment(&err) != OK)
         return ui_fail(&err);

@@ -69,4 +69,24 @@ else
     exec 7>&-
 fi
 
+# where stdout and stderr are closed, no file takes their numbers: what is said would go into it
+"$carat" run "$work/m.gguf" -n 1 < "$work/fifo" >&- 2>&- &
+child=$!
+command='carat run >&- 2>&-'
+exec 7> "$work/fifo"
+for i in 1 2 3 4 5 6 7 8 9; do
+    grep -q m.gguf "/proc/$child/maps" 2> /dev/null && break
+    sleep 1
+done
+if [ "$i" != 9 ]; then
+    for fd in 1 2; do
+        [ "$(readlink "/proc/$child/fd/$fd")" = /dev/null ] || complain "$fd is a file"
+    done
+fi
+printf 'hello' >&7
+exec 7>&-
+code=0
+wait "$child" || code=$?
+[ "$i" = 9 ] || status 3
+
 finish
