@@ -23,14 +23,15 @@ const struct capture_array *capture_find(const struct capture *capture, const ch
 
 static struct capture_array *add(struct capture *capture, const char *name, size_t n_cols)
 {
+    const size_t room = 2 * capture->room + 16;
     struct capture_array *grown, *array;
 
     if (capture->n_arrays == capture->room) {
-        capture->room = 2 * capture->room + 16;
-        grown = realloc(capture->arrays, capture->room * sizeof(*grown));
+        grown = realloc(capture->arrays, room * sizeof(*grown));
         if (!grown)
             return NULL;
         capture->arrays = grown;
+        capture->room = room;
     }
     array = &capture->arrays[capture->n_arrays];
     *array = (struct capture_array){.n_rows = capture->n_positions, .n_cols = n_cols};

@@ -53,8 +53,8 @@ static enum status bench_open(struct bench *b, const struct bench_call *call,
     enum status st = convert_open_model(call->path, &source, &b->model, err);
     uint64_t state = call->seed;
 
-    if (st == OK)
-        st = runtime_open(b->model, &call->runtime, &b->rt, err);
+    if (st == OK && (st = runtime_open(b->model, &call->runtime, &b->rt, err)) != OK)
+        (void)fail_at(err, call->path);
     if (st == OK)
         st = sequence_new(b->rt, (uint32_t)n_ctx, &b->seq, err);
     if (st != OK)
@@ -188,7 +188,7 @@ static enum status print_json(const struct bench *b, const struct bench_call *ca
         ui_json_real(r->limits.integer / 1e9));
 
     return ui_json(json_pack("{s:o, s:s, s:s, s:i, s:I, s:o, s:o, s:o, s:o*}", "model",
-                             ui_json_text(call->path, strlen(call->path)), "architecture",
+                             ui_json_string(call->path), "architecture",
                              facts->architecture, "kernels", facts->kernels, "threads",
                              parallel_threads(), "weight_bytes",
                              (json_int_t)facts->weight_bytes, "limits", limits, "prefill",

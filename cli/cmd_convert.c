@@ -126,12 +126,11 @@ static enum status print_json(const struct convert_result *result, const char *t
     json_t *files = json_array();
 
     for (size_t i = 0; i < result->n_files; i++)
-        json_array_append_new(
-            files,
-            json_pack("{s:o,s:I,s:s}", "path",
-                      ui_json_text(result->files[i].path, strlen(result->files[i].path)),
-                      "bytes", (json_int_t)result->files[i].bytes, "sha256",
-                      result->files[i].sha256));
+        json_array_append_new(files,
+                              json_pack("{s:o,s:I,s:s}", "path",
+                                        ui_json_string(result->files[i].path), "bytes",
+                                        (json_int_t)result->files[i].bytes, "sha256",
+                                        result->files[i].sha256));
     return ui_json(
         json_pack("{s:o,s:I,s:f,s:o,s:I,s:s,s:I,s:I,s:o}", "files", files, "tensors",
                   (json_int_t)result->n_tensors, "seconds", result->seconds,

@@ -160,8 +160,8 @@ static enum status print(const struct embed_call *call, const struct embedder *e
                          const struct ui *ui, struct error *err)
 {
     if (ui->json)
-        return ui_json(json_pack("{s:s, s:I, s:I}", "path", call->out, "rows",
-                                 (json_int_t)e->n_rows, "dimensions",
+        return ui_json(json_pack("{s:o, s:I, s:I}", "path", ui_json_string(call->out),
+                                 "rows", (json_int_t)e->n_rows, "dimensions",
                                  (json_int_t)e->n_dims),
                        err);
     printf("%s: %zu embeddings of %zu\n", call->out, e->n_rows, e->n_dims);
@@ -174,8 +174,10 @@ static enum status work(const struct embed_call *call, struct ui *ui, struct err
     struct embedder e = {0};
     char *text = NULL;
     size_t n = 0;
-    enum status st = open_embedder(call, &e, err);
+    enum status st = output_check(call->out, call->force, err);
 
+    if (st == OK)
+        st = open_embedder(call, &e, err);
     if (st == OK)
         st = source_text(call->text, &text, &n, err);
     if (st == OK)

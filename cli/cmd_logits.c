@@ -99,6 +99,8 @@ static enum status work(const struct logits_call *call, const struct ui *ui,
     enum status st = token_ids_read(call->ids, &ids, &capture.n_positions, err);
 
     if (st == OK)
+        st = output_check(call->out, call->force, err);
+    if (st == OK)
         st = convert_open_model(call->model, &(struct source_options){0}, &model, err);
     if (st == OK && (st = runtime_open(model, &call->runtime, &rt, err)) != OK)
         (void)fail_at(err, call->model);
@@ -111,8 +113,8 @@ static enum status work(const struct logits_call *call, const struct ui *ui,
         st = capture_write(&capture, call->out, runtime_facts(rt)->n_ple, call->force,
                            err);
     if (st == OK && ui->json)
-        st = ui_json(json_pack("{s:s, s:I, s:I}", "path", call->out, "tokens",
-                               (json_int_t)capture.n_positions, "tensors",
+        st = ui_json(json_pack("{s:o, s:I, s:I}", "path", ui_json_string(call->out),
+                               "tokens", (json_int_t)capture.n_positions, "tensors",
                                (json_int_t)(capture.n_arrays + (capture.greedy != NULL))),
                      err);
     sequence_free(seq);

@@ -31,9 +31,9 @@ static enum status report(const struct ui *ui, const char *path, bool in_place,
                           struct error *err)
 {
     if (ui->json)
-        return ui_json(json_pack("{s:o,s:b}", "path", ui_json_text(path, strlen(path)),
-                                 "in_place", in_place),
-                       err);
+        return ui_json(
+            json_pack("{s:o,s:b}", "path", ui_json_string(path), "in_place", in_place),
+            err);
     printf("%s: %s\n", path,
            in_place ? "metadata written in place"
                     : "metadata longer than before: file written anew");

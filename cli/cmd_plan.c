@@ -48,15 +48,23 @@ static bool print_tensors(const struct plan *plan)
     return table_print(&table, stdout);
 }
 
+static void print_line(const char *what, const char *text)
+{
+    char shown[2048];
+
+    text_escape(shown, sizeof(shown), text, strlen(text));
+    printf("%s: %s\n", what, shown);
+}
+
 static enum status print_text(const struct plan *plan, struct error *err)
 {
-    printf("layout: %s\n", plan->layout);
+    print_line("layout", plan->layout);
     if (!print_tensors(plan))
         return fail(err, ERR_NOMEM, "no memory for the table");
     for (size_t i = 0; i < plan->n_notes; i++)
-        printf("note: %s\n", plan->notes[i]);
+        print_line("note", plan->notes[i]);
     if (plan->verdict)
-        printf("target: %s\n", plan->verdict);
+        print_line("target", plan->verdict);
     printf("source: %" PRIu64 " bytes\n", plan->source_bytes);
     for (size_t i = 0; i < plan->n_files; i++)
         printf("output: %s %" PRIu64 " bytes\n", plan->paths[i], plan->file_bytes[i]);
@@ -70,8 +78,8 @@ static json_t *entry_json(const struct plan_entry *e)
     for (int i = 0; i < e->n_dims; i++)
         json_array_append_new(shape, json_integer((json_int_t)e->ne[i]));
     return json_pack("{s:s,s:o,s:o,s:s,s:s,s:s,s:s,s:I,s:I,s:i,s:s}", "name", e->name,
-                     "source", ui_json_text(e->source, strlen(e->source)), "ne", shape,
-                     "source_type", e->source_type, "transform", e->transform, "type",
+                     "source", ui_json_string(e->source), "ne", shape, "source_type",
+                     e->source_type, "transform", e->transform, "type",
                      block_type_name(e->type), "rounding", e->rounding, "bytes",
                      (json_int_t)e->n_bytes, "offset", (json_int_t)e->offset, "file",
                      e->file, "why", e->why ? e->why : "");
@@ -84,13 +92,11 @@ static enum status print_json(const struct plan *plan, struct error *err)
     for (size_t i = 0; i < plan->n_entries; i++)
         json_array_append_new(tensors, entry_json(&plan->entries[i]));
     for (size_t i = 0; i < plan->n_notes; i++)
-        json_array_append_new(notes,
-                              ui_json_text(plan->notes[i], strlen(plan->notes[i])));
+        json_array_append_new(notes, ui_json_string(plan->notes[i]));
     for (size_t i = 0; i < plan->n_files; i++)
-        json_array_append_new(
-            files, json_pack("{s:o,s:I}", "path",
-                             ui_json_text(plan->paths[i], strlen(plan->paths[i])),
-                             "bytes", (json_int_t)plan->file_bytes[i]));
+        json_array_append_new(files, json_pack("{s:o,s:I}", "path",
+                                               ui_json_string(plan->paths[i]), "bytes",
+                                               (json_int_t)plan->file_bytes[i]));
     return ui_json(json_pack("{s:s,s:I,s:o,s:o,s:o}", "layout", plan->layout,
                              "source_bytes", (json_int_t)plan->source_bytes, "files",
                              files, "notes", notes, "tensors", tensors),

@@ -19,7 +19,7 @@ static enum status print(const struct ui *ui, const char *path,
                          const struct logits_facts *facts, const struct perplexity *ppl,
                          struct error *err)
 {
-    char hex[65], size[UI_SIZE_TEXT];
+    char hex[65], size[UI_SIZE_TEXT], name[4 * LOGITS_SOURCE_BYTES];
     uint8_t digest[32];
     struct file *file = NULL;
 
@@ -29,10 +29,10 @@ static enum status print(const struct ui *ui, const char *path,
     uint64_t n_bytes = file_size(file);
     file_close(file);
     if (ui->json)
-        return ui_json(json_pack("{s:s, s:I, s:s, s:s, s:o, s:I, s:I, s:I, s:I}", "path",
-                                 path, "bytes", (json_int_t)n_bytes, "sha256", hex,
-                                 "source", facts->source, "perplexity",
-                                 ui_json_real(ppl->perplexity), "tokens",
+        return ui_json(json_pack("{s:o, s:I, s:s, s:o, s:o, s:I, s:I, s:I, s:I}", "path",
+                                 ui_json_string(path), "bytes", (json_int_t)n_bytes,
+                                 "sha256", hex, "source", ui_json_string(facts->source),
+                                 "perplexity", ui_json_real(ppl->perplexity), "tokens",
                                  (json_int_t)ppl->n_tokens, "chunks",
                                  (json_int_t)facts->text.n_chunks, "ctx",
                                  (json_int_t)facts->text.n_ctx, "record_bytes",
@@ -41,9 +41,10 @@ static enum status print(const struct ui *ui, const char *path,
 
     printf("%s: %s, %zu bytes a scored token, sha256 %s\n", path, ui_size(size, n_bytes),
            logits_record_bytes(facts->n_entries), hex);
-    printf("%s: perplexity %.4f +/- %.4f on %llu tokens in %u chunks of %u\n",
-           facts->source, ppl->perplexity, ppl->ppl_stderr,
-           (unsigned long long)ppl->n_tokens, facts->text.n_chunks, facts->text.n_ctx);
+    text_escape(name, sizeof(name), facts->source, strlen(facts->source));
+    printf("%s: perplexity %.4f +/- %.4f on %llu tokens in %u chunks of %u\n", name,
+           ppl->perplexity, ppl->ppl_stderr, (unsigned long long)ppl->n_tokens,
+           facts->text.n_chunks, facts->text.n_ctx);
     return OK;
 }
 

@@ -301,11 +301,11 @@ static enum status print_result(const struct study *s, const struct ui *ui,
     for (size_t i = 0; i < s->result.n_rows; i++)
         n_measured += s->result.rows[i].is_measured;
     if (ui->json)
-        return ui_json(json_pack("{s:s, s:I, s:I, s:I}", "path", s->wanted->out, "rows",
-                                 (json_int_t)s->result.n_rows, "measured",
-                                 (json_int_t)n_measured, "tokens",
-                                 (json_int_t)s->result.n_tokens),
-                       err);
+        return ui_json(
+            json_pack("{s:o, s:I, s:I, s:I}", "path", ui_json_string(s->wanted->out),
+                      "rows", (json_int_t)s->result.n_rows, "measured",
+                      (json_int_t)n_measured, "tokens", (json_int_t)s->result.n_tokens),
+            err);
     printf("%s: %zu rows, %zu of them measured, on %llu scored tokens\n", s->wanted->out,
            s->result.n_rows, n_measured, (unsigned long long)s->result.n_tokens);
     return OK;

@@ -44,9 +44,10 @@ static enum status probe(struct judge *file, struct judge *source,
 {
     const struct runtime_options options = {.arithmetic = ARITH_F32};
 
-    if (runtime_open(file->model, &options, &file->rt, err) != OK ||
-        runtime_open(source->model, &options, &source->rt, err) != OK)
-        return err->code;
+    if (runtime_open(file->model, &options, &file->rt, err) != OK)
+        return fail_at(err, file->model->path);
+    if (runtime_open(source->model, &options, &source->rt, err) != OK)
+        return fail_at(err, source->model->path);
     return verify_probe(file->rt, source->rt, source->tok, certificate, err);
 }
 

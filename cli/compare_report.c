@@ -51,8 +51,8 @@ static json_t *json_reference(const struct compare_report *report)
 
     sha256_hex(report->sha256, file_hex);
     sha256_hex(report->facts->text.sha256, text_hex);
-    return json_pack("{s:s, s:s, s:s}", "sha256", file_hex, "source",
-                     report->facts->source, "text_sha256", text_hex);
+    return json_pack("{s:s, s:o, s:s}", "sha256", file_hex, "source",
+                     ui_json_string(report->facts->source), "text_sha256", text_hex);
 }
 
 static json_t *json_pair(const struct compare_report *report, size_t i)
@@ -60,8 +60,8 @@ static json_t *json_pair(const struct compare_report *report, size_t i)
     const struct compare_row *a = &report->rows[i - 1], *b = &report->rows[i];
     struct interval ci = verify_paired(&a->figures, &b->figures, report->seed);
 
-    return json_pack("{s:s, s:s, s:o, s:o}", "a", a->model, "b", b->model,
-                     "kld_difference",
+    return json_pack("{s:o, s:o, s:o, s:o}", "a", ui_json_string(a->model), "b",
+                     ui_json_string(b->model), "kld_difference",
                      ui_json_real(b->figures.kld.mean - a->figures.kld.mean), "ci95",
                      judge_interval(&ci));
 }
@@ -79,7 +79,7 @@ static enum status print_json(const struct compare_report *report, struct error 
     paired = json_array();
     for (size_t i = 0; i < report->n_rows; i++) {
         json_t *row = json_row(&report->rows[i]);
-        json_object_set_new(row, "model", json_string(report->rows[i].model));
+        json_object_set_new(row, "model", ui_json_string(report->rows[i].model));
         json_array_append_new(models, row);
         if (i > 0)
             json_array_append_new(paired, json_pair(report, i));
@@ -120,7 +120,7 @@ static void add_row(struct table *table, const char *name, const struct comparis
     table_cell(table, "%.3f %%", 100.0 * c->rms_dp);
 }
 
-static void print_table(const struct compare_report *report)
+static bool print_table(const struct compare_report *report)
 {
     static const char *const heads[] = {"model",      "KLD",   "95 %",     "median",
                                         "p99",        "max",   "same top", "95 %",
@@ -135,7 +135,7 @@ static void print_table(const struct compare_report *report)
         if (report->rows[i].has_noise)
             add_row(&table, "  noise floor", &report->rows[i].noise);
     }
-    table_print(&table, stdout);
+    return table_print(&table, stdout);
 }
 
 static void print_pairs(const struct compare_report *report)
@@ -167,16 +167,19 @@ static void print_bounds(const struct compare_report *report)
 enum status compare_report_print(const struct ui *ui, const struct compare_report *report,
                                  struct error *err)
 {
-    const struct logits_facts *facts = report->facts;
+    const char *source = report->facts->source;
+    char name[4 * LOGITS_SOURCE_BYTES];
 
     if (ui->json)
         return print_json(report, err);
-    print_table(report);
+    if (!print_table(report))
+        return fail(err, ERR_NOMEM, "no memory for the table");
     print_pairs(report);
     print_bounds(report);
+    text_escape(name, sizeof(name), source, strlen(source));
     printf(
         "%llu tokens against %s of %s (perplexity %.4f); divergences in nats a token\n",
-        (unsigned long long)report->rows[0].figures.n_tokens, report->path, facts->source,
+        (unsigned long long)report->rows[0].figures.n_tokens, report->path, name,
         report->rows[0].figures.ppl_base);
     return OK;
 }

@@ -185,9 +185,8 @@ static json_t *files_json(const struct gguf *file)
         const struct file *f = gguf_file(file, (int)i);
 
         json_array_append_new(
-            list, json_pack("{s:o, s:I, s:I, s:I}", "path",
-                            ui_json_text(file_path(f), strlen(file_path(f))), "bytes",
-                            (json_int_t)file_size(f), "data_start",
+            list, json_pack("{s:o, s:I, s:I, s:I}", "path", ui_json_string(file_path(f)),
+                            "bytes", (json_int_t)file_size(f), "data_start",
                             (json_int_t)gguf_data_start(file, (int)i), "alignment",
                             (json_int_t)gguf_alignment(file, (int)i)));
     }

@@ -127,10 +127,9 @@ static enum status print_json(const struct shards *set, const struct inspection 
     for (size_t i = 0; i < shards_n_files(set); i++) {
         const struct file *f = shards_file(set, (int)i);
 
-        json_array_append_new(files,
-                              json_pack("{s:o, s:I}", "path",
-                                        ui_json_text(file_path(f), strlen(file_path(f))),
-                                        "bytes", (json_int_t)file_size(f)));
+        json_array_append_new(files, json_pack("{s:o, s:I}", "path",
+                                               ui_json_string(file_path(f)), "bytes",
+                                               (json_int_t)file_size(f)));
     }
     tree = json_pack("{s:s, s:o}", "format", "safetensors", "files", files);
     if (!want->is_brief)

@@ -92,6 +92,11 @@ json_t *ui_json_text(const char *text, size_t n)
     return tree;
 }
 
+json_t *ui_json_string(const char *text)
+{
+    return ui_json_text(text, strlen(text));
+}
+
 int ui_exit_status(enum status st)
 {
     switch (st) {

@@ -52,6 +52,8 @@ json_t *ui_json_real(double v);
 
 /* n bytes of text for JSON: what is not UTF-8 is shown escaped. */
 json_t *ui_json_text(const char *text, size_t n);
+json_t *
+ui_json_string(const char *text); /* the same of a NUL-terminated one: paths, names */
 
 /* End: take down the bar, say the error's sentence when st is not OK, return the exit status
  * that fits st. */
