@@ -35,7 +35,7 @@
  *     the first term is the price of 8 bits; the second is rounding: up to 2 b sums, 4 u in
  *     a block's factors, and the bound of ARITH_F32 itself.
  *
- * Inputs must be finite. No function here allocates, but workspace_new().
+ * Inputs must be finite. No function here allocates, but workspace_new() and kernels_limits().
  */
 #ifndef RUNTIME_KERNELS_KERNELS_H
 #define RUNTIME_KERNELS_KERNELS_H
