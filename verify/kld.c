@@ -26,7 +26,10 @@
 
 static const double LIKED_BETTER = 4.0;
 
-/* q(T) and q(C): sums over the pieces that are not certain. */
+/* No weight that a float holds as 0 is larger: the least number above 0. */
+static const double UNSEEN = 0x1p-149;
+
+/* q(T), not less than it is, and q(C): sums over the pieces that are not certain. */
 struct tail_mass {
     double all, near;
 };
@@ -47,7 +50,7 @@ static struct tail_mass tail_mass(const struct logits_record *p,
         mass.all += w;
         mass.near += w < limit ? w : 0.0;
     }
-    mass.all /= q->sum;
+    mass.all = (mass.all + UNSEEN * (double)q->n) / q->sum;
     mass.near /= q->sum;
     return mass;
 }

@@ -3,6 +3,7 @@
  */
 #include "tests/fixture.h"
 #include "tests/verify/fake_source.h"
+#include "verify/kld.h"
 #include "verify/verify.h"
 
 #include <criterion/criterion.h>
@@ -112,6 +113,28 @@ Test(compare, with_as_many_entries_as_pieces_it_is_exact)
                        got.kld.mean, want.kld);
     cr_expect_eq(got.kld_error, 0.0);
     comparison_free(&got);
+}
+
+/* Pieces so improbable that their weights are 0 as floats are still not impossible. */
+Test(compare, a_model_that_all_but_excludes_the_tail_is_a_finite_way_off)
+{
+    enum { N = 64, ENTRIES = 4 };
+    const float z = -200.0f;
+    const double lse = log1p((N - 1) * exp((double)z));
+    const double exact = -log(N) + lse - (N - 1) * (double)z / N;
+    float even[N] = {0}, sharp[N], weights[2][N];
+    struct logits_entry entries[ENTRIES];
+    struct logits_record record = {.entries = entries};
+    struct logits_row p, q;
+
+    for (int i = 0; i < N; i++)
+        sharp[i] = i ? z : 0.0f;
+    cr_assert(logits_row_make(even, N, weights[0], &p));
+    cr_assert(logits_row_make(sharp, N, weights[1], &q));
+    logits_record_make(&p, 0, 0, ENTRIES, &record);
+    const struct kld_token got = kld_token(&record, 0, &q);
+    cr_expect(isfinite(got.certain) && got.certain > 1.0, "%g", got.certain);
+    cr_expect(got.certain <= exact, "%g of %g", got.certain, exact);
 }
 
 Test(compare, a_model_does_not_differ_from_itself)
