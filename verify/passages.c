@@ -45,6 +45,7 @@ enum status text_from_prose(const struct tokenizer *tok, const char *bytes, size
     struct logits_text text = {.n_ctx = options->n_ctx ? options->n_ctx : DEFAULT_CTX};
     int32_t *ids = NULL;
     size_t n_ids = 0;
+    enum status st;
 
     if (text.n_ctx < MIN_CTX)
         return fail(err, ERR_USAGE, "a context of %u tokens is too short (at least %d)",
@@ -57,16 +58,16 @@ enum status text_from_prose(const struct tokenizer *tok, const char *bytes, size
         n_chunks = options->n_chunks;
     sha256_bytes(bytes, n, text.sha256);
     if (n_chunks == 0)
-        (void)fail(err, ERR_USAGE, "the text has %zu tokens, less than one context of %u",
-                   n_ids, text.n_ctx);
+        st = fail(err, ERR_USAGE, "the text has %zu tokens, less than one context of %u",
+                  n_ids, text.n_ctx);
     else if (n_chunks > UINT32_MAX)
-        (void)fail(err, ERR_UNSUPPORTED, "the text has too many chunks");
+        st = fail(err, ERR_UNSUPPORTED, "the text has too many chunks");
     else
-        (void)cut(tok, ids, n_ids, (uint32_t)n_chunks, &text, err);
+        st = cut(tok, ids, n_ids, (uint32_t)n_chunks, &text, err);
     free(ids);
-    if (err->code != OK) {
+    if (st != OK) {
         logits_text_free(&text);
-        return err->code;
+        return st;
     }
     *out = text;
     return OK;

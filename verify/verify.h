@@ -153,7 +153,9 @@ MUST_CHECK enum status verify_same_vocabulary(const struct logits_facts *facts,
 struct finding {
     const char *check; /* "metadata", "coverage", "tensors", ... */
     bool holds;
-    char detail[240]; /* what was seen; names the tensor or key where it does not hold */
+    char detail
+        [240]; /* what was seen, control characters escaped; names the tensor or key where it
+                         does not hold */
 };
 
 enum { CERTIFICATE_MAX = 16 };

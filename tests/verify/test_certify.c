@@ -107,6 +107,7 @@ Test(certify, one_changed_byte_is_seen_when_bytes_are_asked_for)
     cr_expect_not_null(strstr(find(&got, "bytes")->detail, "1 rows"), "%s",
                        find(&got, "bytes")->detail);
     cr_expect_not_null(strstr(find(&got, "bytes")->detail, "blk.1.ffn_up.weight"));
+    cr_expect(find(&got, "tensors")->holds, "%s", find(&got, "tensors")->detail);
 }
 
 /* Norms are kept as they are, so any change is too much. */
