@@ -106,6 +106,42 @@ const char *checkpoint_folder_of(struct arena *arena, const char *path)
     return arena_strndup(arena, path, slash == path ? 1 : (size_t)(slash - path));
 }
 
+/* What people have in place of a checkpoint folder. */
+static const struct {
+    const char *has, *says;
+} strangers[] = {
+    {"adapter_config.json",
+     "an adapter: give it with --lora to the model it was trained on"},
+    {"snapshots", "a folder of the Hugging Face cache: give one of those in snapshots/"},
+};
+
+static enum status no_config(struct checkpoint *cp, struct error *err)
+{
+    for (size_t i = 0; i < sizeof(strangers) / sizeof(strangers[0]); i++) {
+        const char *path =
+            arena_printf(&cp->arena, "%s/%s", cp->folder, strangers[i].has);
+
+        if (path && (file_exists(path) || file_is_folder(path)))
+            return fail(err, ERR_USAGE, "%s: no config.json there (%s)", cp->folder,
+                        strangers[i].says);
+    }
+    return fail(err, ERR_USAGE, "%s: no config.json there (a checkpoint folder expected)",
+                cp->folder);
+}
+
+/* transformers would load it with the weights: whether that is wanted, the user says with --lora. */
+static enum status note_adapter(struct checkpoint *cp, struct error *err)
+{
+    const char *path = arena_printf(&cp->arena, "%s/adapter_config.json", cp->folder);
+
+    if (!path)
+        return fail(err, ERR_NOMEM, "no memory for a path");
+    if (!file_exists(path) || cp->n_loras > 0)
+        return OK;
+    return catalogue_note(cp, err, "%s is there: its adapter is not merged (--lora %s)",
+                          path, cp->folder);
+}
+
 static enum status read_config(struct checkpoint *cp, struct error *err)
 {
     const char *path = arena_printf(&cp->arena, "%s/config.json", cp->folder);
@@ -115,9 +151,7 @@ static enum status read_config(struct checkpoint *cp, struct error *err)
     if (!file_is_folder(cp->path) && !file_exists(cp->path))
         return fail(err, ERR_USAGE, "%s: there is no such file or folder", cp->path);
     if (!file_exists(path))
-        return fail(err, ERR_USAGE,
-                    "%s: no config.json there (a checkpoint folder expected)",
-                    cp->folder);
+        return no_config(cp, err);
     return json_read_file(path, &cp->config, err);
 }
 
@@ -212,6 +246,8 @@ enum status checkpoint_open(const char *path, const struct convert_lora *loras,
 
     if (st == OK)
         st = read_config(cp, err);
+    if (st == OK)
+        st = note_adapter(cp, err);
     if (st == OK)
         st = containers_open(cp, err);
     for (size_t i = 0; st == OK && i < sizeof(steps) / sizeof(steps[0]); i++)

@@ -153,6 +153,10 @@ static enum status claim(struct checkpoint *cp, struct error *err)
         st = modelopt_file(cp, &file, err);
     if (st == OK && file)
         st = claim_by(cp, file, err);
+    if (st == OK && !file) { /* its codes have what describes them beside them */
+        cp->quantizer = "bitsandbytes";
+        st = bitsandbytes_claim(cp, NULL, err);
+    }
     json_decref(file);
     return st;
 }

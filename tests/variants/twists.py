@@ -96,7 +96,24 @@ def rotated(location):
         transform_config={"config_groups": {"R": {"type": "hadamard", "apply": apply}}}))
 
 
+def unsaid(model):
+    edit_json(model / "config.json", lambda c: c.pop("quantization_config"))
+
+
+def without_config(extra):
+    def twist(model):
+        (model / "config.json").unlink()
+        (model / extra).mkdir() if "." not in extra else (model / extra).write_text("{}")
+    return twist
+
+
+def adapter_beside(model):
+    (model / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 1}')
+
+
 SAME = [
+    ("bnb-nf4-double", unsaid),
+    ("bnb-int8", unsaid),
     ("gptq-v2-asym", renamed("checkpoint_format", "format")),
     ("gptq-v2-asym", autoround("auto_round")),
     ("gptq-v1-actorder-asym", autoround("auto_round:auto_gptq")),
@@ -106,8 +123,13 @@ SAME = [
     ("ct-int4-g32-sym", rotated("weight_output")),
     ("fp8-block", settings(lambda q: q.update(modules_to_not_convert=["lm_head"]))),
 ]
-WARNED = [("sharded-hf", stale_file, "model.safetensors is not read")]
+WARNED = [
+    ("sharded-hf", stale_file, "model.safetensors is not read"),
+    ("base-e2b", adapter_beside, "its adapter is not merged"),
+]
 REFUSED = [
+    ("base-e2b", without_config("adapter_config.json"), "--lora"),
+    ("base-e2b", without_config("snapshots"), "snapshots/"),
     ("ct-int4-g32-sym", rotated("input"), "transform_config"),
     ("gptq-v2-asym", autoround("auto_round:marlin"), "packing_format"),
     ("gptq-v2-asym", settings(lambda q: q.update(quant_method="auto-round", packing_format="auto_round",
