@@ -155,6 +155,11 @@ enum status source_open(const char *path, const struct source_options *options,
     src->meta = gguf_meta_new();
     if (!src->path || !src->meta)
         st = fail(err, ERR_NOMEM, "%s: no memory to open it", path);
+    if (st == OK && is_gguf(path) && options->n_loras > 0)
+        st =
+            fail(err, ERR_UNSUPPORTED,
+                 "%s: adapters are merged into a checkpoint, not into a GGUF (--lora %s)",
+                 path, options->loras[0].path);
     if (st == OK)
         st = is_gguf(path) ? source_open_gguf(src, err)
                            : open_checkpoint(src, options, err);

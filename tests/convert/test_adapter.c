@@ -336,6 +336,19 @@ Test(adapter, the_file_of_its_weights_names_it_too)
     tiny_end(&tiny);
 }
 
+Test(adapter, a_gguf_takes_none)
+{
+    const struct convert_lora lora = {.path = "folder", .scale = 1};
+    const struct source_options options = {.loras = &lora, .n_loras = 1};
+    struct model *model = NULL;
+    struct error err = {0};
+
+    cr_expect_eq(convert_open_model("base.gguf", &options, &model, &err),
+                 ERR_UNSUPPORTED);
+    cr_expect_not_null(strstr(err.text, "not into a GGUF (--lora folder)"), "%s",
+                       err.text);
+}
+
 Test(adapter, numbers_that_are_text_and_weights_in_two_forms_are_refused)
 {
     struct tiny tiny;
