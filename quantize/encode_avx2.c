@@ -109,6 +109,7 @@ const struct encoders encode_avx2 = {
     .gather = gather,
     .take = take,
     .weigh = weigh,
+    .weigh_more = weigh_more,
     .peaks = peaks,
     .symmetric = symmetric,
     .asymmetric = asymmetric,

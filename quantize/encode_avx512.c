@@ -126,6 +126,7 @@ const struct encoders encode_avx512 = {
     .gather = gather,
     .take = take,
     .weigh = weigh,
+    .weigh_more = weigh_more,
     .peaks = peaks,
     .symmetric = symmetric,
     .asymmetric = asymmetric,

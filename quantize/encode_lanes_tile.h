@@ -86,6 +86,18 @@ static void weigh(struct tile *tile)
     }
 }
 
+static void weigh_more(struct tile *tile, const float variance[TILE_LANES])
+{
+    for (int b = 0; b < TILE_LANES; b += WIDTH) {
+        const vec mean = load(variance + b);
+
+        for (int i = 0; i < 32; i++) {
+            vec x = load(&tile->x[i][b]);
+            store(&tile->w[i][b], load(&tile->w[i][b]) * root(mean + x * x));
+        }
+    }
+}
+
 static void peaks(const struct tile *tile, int n, struct peaks *out)
 {
     for (int b = 0; b < TILE_LANES; b += WIDTH) {

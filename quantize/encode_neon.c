@@ -102,6 +102,7 @@ const struct encoders encode_neon = {
     .gather = gather,
     .take = take,
     .weigh = weigh,
+    .weigh_more = weigh_more,
     .peaks = peaks,
     .symmetric = symmetric,
     .asymmetric = asymmetric,

@@ -160,6 +160,13 @@ static void weigh(struct tile *tile)
     }
 }
 
+static void weigh_more(struct tile *tile, const float variance[TILE_LANES])
+{
+    for (int i = 0; i < 32; i++)
+        for (int b = 0; b < TILE_LANES; b++)
+            tile->w[i][b] *= sqrtf(variance[b] + tile->x[i][b] * tile->x[i][b]);
+}
+
 static void peaks(const struct tile *tile, int n, struct peaks *out)
 {
     for (int b = 0; b < TILE_LANES; b++) {
@@ -496,6 +503,7 @@ const struct encoders encode_scalar = {
     .gather = gather,
     .take = take,
     .weigh = weigh,
+    .weigh_more = weigh_more,
     .peaks = peaks,
     .symmetric = symmetric,
     .asymmetric = asymmetric,

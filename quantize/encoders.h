@@ -85,6 +85,8 @@ struct encoders {
     void (*take)(const struct tile *tile, int n, int bias, uint8_t *out, size_t stride);
     /* w = sqrt(1 + x^2 / mean x^2) over 32 weights a lane; ones for a lane of zeros. */
     void (*weigh)(struct tile *tile);
+    /* w *= sqrt(variance + x^2) over 32 weights a lane. */
+    void (*weigh_more)(struct tile *tile, const float variance[TILE_LANES]);
     void (*peaks)(const struct tile *tile, int n, struct peaks *out);
 
     /* Weighted search over 19 scales around the extremum over -half; n weights a lane.

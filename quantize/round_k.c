@@ -36,29 +36,22 @@ static void weigh_plain(struct tile *tile)
 
 /* The tile holds importance in w; make it importance * sqrt(variance + x^2), the variance
  * twice the mean square of the super-block. sums[b] is the weight of lane b. */
-static void weigh_important(struct tile *tile, const float *const supers[2],
-                            float sums[TILE_LANES])
+static void weigh_important(const struct encoders *encode, struct tile *tile,
+                            const float *const supers[2], float sums[TILE_LANES])
 {
-    float variance[TILE_LANES];
+    float variance[TILE_LANES], sum[2] = {0};
 
-    for (int s = 0; s < 2; s++) {
-        float sum = 0.0f;
-
-        for (int i = 0; i < 256; i++)
-            sum += supers[s][i] * supers[s][i];
-        for (int g = 0; g < 8; g++)
-            variance[8 * s + g] = 2.0f * sum / 256.0f;
-    }
+    for (int i = 0; i < 256; i++) /* side by side: each waits for its last addition */
+        for (int s = 0; s < 2; s++)
+            sum[s] += supers[s][i] * supers[s][i];
+    for (int b = 0; b < TILE_LANES; b++)
+        variance[b] = 2.0f * sum[b / 8] / 256.0f;
+    encode->weigh_more(tile, variance);
     for (int b = 0; b < TILE_LANES; b++)
         sums[b] = 0.0f;
-    for (int i = 0; i < 32; i++) {
-        for (int b = 0; b < TILE_LANES; b++) {
-            float x = tile->x[i][b];
-
-            tile->w[i][b] *= sqrtf(variance[b] + x * x);
+    for (int i = 0; i < 32; i++)
+        for (int b = 0; b < TILE_LANES; b++)
             sums[b] += tile->w[i][b];
-        }
-    }
 }
 
 /* 6-bit codes of eight non-negative values against their maximum; the step as stored. */
@@ -140,7 +133,7 @@ static bool next_important(struct super_walk *walk, struct pair *pair,
     for (int t = 0; t < 2; t++) {
         pair->n[t] = super_next(walk, &pair->tiles[t]);
         if (pair->n[t] > 0)
-            weigh_important(&pair->tiles[t], walk->x, sums[t]);
+            weigh_important(walk->in->encode, &pair->tiles[t], walk->x, sums[t]);
     }
     return pair->n[0] > 0;
 }

@@ -7,8 +7,6 @@
 #include "quantize/codec.h"
 #include "quantize/pack_blocks.h"
 
-#include <math.h>
-
 enum { BATCH = 64 }; /* blocks coded, then packed: 4 KB, which stays in the first cache */
 
 static void code_blocks(const struct rows_in *in, const float *x, struct coded *out,
@@ -46,28 +44,53 @@ void round_small_plain(const struct rows_in *in, void *out)
     }
 }
 
-/* The mean square of a row, summed left to right. */
-static float mean_square(const float *x, size_t n)
+/* The mean squares of up to sixteen rows, each summed left to right: a lane is a row. */
+static void mean_squares(const struct rows_in *in, size_t row, float mean[TILE_LANES])
 {
-    float sum = 0.0f;
+    float sum[TILE_LANES] = {0}, x[TILE_WEIGHTS][TILE_LANES];
+    const float *lanes[TILE_LANES];
 
-    for (size_t i = 0; i < n; i++)
-        sum += x[i] * x[i];
-    return sum / (float)n;
+    for (size_t b = 0; b < TILE_LANES; b++)
+        lanes[b] = in->x + (row + b < in->n_rows ? row + b : row) * in->n_cols;
+    for (size_t column = 0; column < in->n_cols; column += TILE_WEIGHTS) {
+        in->encode->gather(lanes, TILE_WEIGHTS, x);
+        for (int i = 0; i < TILE_WEIGHTS; i++)
+            for (int b = 0; b < TILE_LANES; b++)
+                sum[b] += x[i][b] * x[i][b];
+        for (int b = 0; b < TILE_LANES; b++)
+            lanes[b] += TILE_WEIGHTS;
+    }
+    for (int b = 0; b < TILE_LANES; b++)
+        mean[b] = sum[b] / (float)in->n_cols;
 }
 
-/* w = importance * sqrt(variance + x^2), the weights of every search with importance. */
-static void put_block(struct tile *tile, int lane, const float *x,
-                      const float *importance, float variance)
+/* Fill a tile with the blocks of a row from a column on, weighed importance * sqrt(variance + x^2),
+ * the weights of every search with importance; how many blocks there are. */
+static int put_blocks(const struct rows_in *in, size_t row, size_t column, float variance,
+                      struct tile *tile)
 {
-    tile_put(tile->x, lane, x, 32);
-    for (int i = 0; i < 32; i++)
-        tile->w[i][lane] = importance[i] * sqrtf(variance + x[i] * x[i]);
+    const size_t left = column < in->n_cols ? (in->n_cols - column) / 32 : 0;
+    const size_t n = left < TILE_LANES ? left : TILE_LANES;
+    const float *x[TILE_LANES], *importance[TILE_LANES];
+    float variances[TILE_LANES];
+
+    if (n == 0)
+        return 0;
+    for (size_t b = 0; b < TILE_LANES; b++) {
+        const size_t at = column + 32 * (b < n ? b : n - 1);
+
+        x[b] = in->x + row * in->n_cols + at;
+        importance[b] = in->importance + at;
+        variances[b] = variance;
+    }
+    in->encode->gather(x, 32, tile->x);
+    in->encode->gather(importance, 32, tile->w);
+    in->encode->weigh_more(tile, variances);
+    return (int)n;
 }
 
-static void search_tile(const struct rows_in *in, struct tile *tile)
+static void search_tiles(const struct rows_in *in, struct tile *const *tiles, int n)
 {
-    struct tile *const tiles[] = {tile};
     static const struct ladder q4_1 = {
         .top = 15, .first = -0.9f, .step = 0.05f, .n_steps = 36};
     static const struct ladder q5_1 = {
@@ -75,45 +98,51 @@ static void search_tile(const struct rows_in *in, struct tile *tile)
 
     switch (in->type) {
     case TYPE_Q4_0:
-        in->encode->symmetric(tiles, 1, 32, 8);
+        in->encode->symmetric(tiles, n, 32, 8);
         break;
     case TYPE_Q5_0:
-        in->encode->symmetric(tiles, 1, 32, 16);
+        in->encode->symmetric(tiles, n, 32, 16);
         break;
     case TYPE_Q4_1:
-        in->encode->asymmetric(tiles, 1, &q4_1);
+        in->encode->asymmetric(tiles, n, &q4_1);
         break;
     default:
-        in->encode->asymmetric(tiles, 1, &q5_1);
+        in->encode->asymmetric(tiles, n, &q5_1);
         break;
     }
 }
 
+static void *pack_tile(const struct rows_in *in, const struct tile *tile, int n,
+                       void *out)
+{
+    struct coded coded[TILE_LANES];
+
+    in->encode->take(tile, 32, 0, coded[0].q, sizeof(coded[0]));
+    for (int lane = 0; lane < n; lane++) {
+        coded[lane].scale = tile->scale[lane];
+        coded[lane].offset = tile->offset[lane];
+    }
+    return pack_small(in->type, coded, out, (size_t)n);
+}
+
 void round_small_weighted(const struct rows_in *in, void *out)
 {
-    size_t row_blocks = in->n_cols / 32;
-    struct coded coded[TILE_LANES];
-    struct tile tile = {0};
+    struct tile pair[2] = {0}, *const tiles[] = {&pair[0], &pair[1]};
+    const size_t step = 32 * TILE_LANES;
+    float variance[TILE_LANES];
 
     for (size_t r = 0; r < in->n_rows; r++) {
-        const float *row = in->x + r * in->n_cols;
-        float variance = mean_square(row, in->n_cols);
+        if (r % TILE_LANES == 0)
+            mean_squares(in, r, variance);
+        for (size_t column = 0; column < in->n_cols; column += 2 * step) {
+            int n[2];
 
-        for (size_t b = 0; b < row_blocks; b += TILE_LANES) {
-            size_t left = row_blocks - b;
-            int n = left < TILE_LANES ? (int)left : TILE_LANES;
-
-            for (int lane = 0; lane < n; lane++) {
-                size_t at = 32 * (b + (size_t)lane);
-                put_block(&tile, lane, row + at, in->importance + at, variance);
-            }
-            search_tile(in, &tile);
-            for (int lane = 0; lane < n; lane++) {
-                coded[lane].scale = tile.scale[lane];
-                coded[lane].offset = tile.offset[lane];
-                tile_take(&tile, lane, 0, coded[lane].q, 32);
-            }
-            out = pack_small(in->type, coded, out, (size_t)n);
+            for (int t = 0; t < 2; t++)
+                n[t] = put_blocks(in, r, column + (size_t)t * step,
+                                  variance[r % TILE_LANES], tiles[t]);
+            search_tiles(in, tiles, n[1] > 0 ? 2 : 1);
+            for (int t = 0; t < 2; t++)
+                out = pack_tile(in, tiles[t], n[t], out);
         }
     }
 }

@@ -10,9 +10,9 @@
 
 enum { REACH = 2 };
 
-static float clamp_code(float code)
+static int clamp_code(int code)
 {
-    return code < -128.0f ? -128.0f : code > 127.0f ? 127.0f : code;
+    return code < -128 ? -128 : code > 127 ? 127 : code;
 }
 
 /* The sub-blocks' scales as stored, their codes moved by `step`. */
@@ -22,7 +22,7 @@ static struct candidate stored(const struct coded_6k *super, int step)
     struct candidate candidate = {0};
 
     for (int g = 0; g < 16; g++)
-        candidate.scale[g] = d * clamp_code((float)(super->sc[g] + step));
+        candidate.scale[g] = d * (float)clamp_code(super->sc[g] + step);
     return candidate;
 }
 
@@ -41,7 +41,7 @@ static void spread(const struct encoders *encode, const float scales[16],
     super->d = f16_from_f32(step);
     for (int g = 0; g < 16; g++) {
         int code = step != 0.0f ? nearest(scales[g] / step) : 0;
-        super->sc[g] = (int8_t)(code < -128 ? -128 : code > 127 ? 127 : code);
+        super->sc[g] = (int8_t)clamp_code(code);
     }
 }
 
@@ -90,8 +90,7 @@ static float search_near(struct search *s, struct coded_6k *super)
     search_try(s, list, 2 * REACH + 1);
     for (int g = 0; g < 16; g++)
         if (s->best.which[g] >= 0)
-            super->sc[g] =
-                (int8_t)clamp_code((float)(super->sc[g] + s->best.which[g] - REACH));
+            super->sc[g] = (int8_t)clamp_code(super->sc[g] + s->best.which[g] - REACH);
     return total(s);
 }
 

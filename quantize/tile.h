@@ -24,19 +24,4 @@ struct tile {
     _Alignas(64) float offset[TILE_LANES]; /* x is about scale * q - offset */
 };
 
-/* Put n weights into a lane. */
-static inline void tile_put(float (*rows)[TILE_LANES], int lane, const float *x, int n)
-{
-    for (int i = 0; i < n; i++)
-        rows[i][lane] = x[i];
-}
-
-/* Take n codes, plus `bias`, out of a lane. */
-static inline void tile_take(const struct tile *tile, int lane, int bias, uint8_t *q,
-                             int n)
-{
-    for (int i = 0; i < n; i++)
-        q[i] = (uint8_t)(tile->q[i][lane] + bias);
-}
-
 #endif
