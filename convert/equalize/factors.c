@@ -7,27 +7,19 @@
 #include <stdlib.h>
 
 /* A matrix's columns are measured on this many rows, in runs that lie evenly. */
-enum { ROWS = 512, RUN = 32, COLUMN_GRAIN = 256 };
+enum { ROWS = 512, RUN = 32 };
 
 /* How small a channel's root mean square may count, of the median. */
 static const double least_channel = 0.01, least_column = 0.001;
 
 /* ---- sums over columns ---- */
 
-struct column_sums {
-    const float *x;
-    size_t n_rows, n_cols;
-    double *sum;
-};
-
-static void add_squares(void *arg, size_t begin, size_t end)
+static void add_squares(const float *x, size_t n_rows, size_t n_cols, double *sum)
 {
-    const struct column_sums *sums = arg;
-
-    for (size_t r = 0; r < sums->n_rows; r++)
-        for (size_t c = begin; c < end; c++) {
-            const double x = (double)sums->x[r * sums->n_cols + c];
-            sums->sum[c] += x * x;
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t c = 0; c < n_cols; c++) {
+            const double value = (double)x[r * n_cols + c];
+            sum[c] += value * value;
         }
 }
 
@@ -47,8 +39,7 @@ enum status column_energy(const struct equalize_tensor *tensor, uint64_t matrix,
 
         st = source_read(tensor->t, matrix * rows + first, n, x, err);
         if (st == OK)
-            parallel_for((size_t)cols, COLUMN_GRAIN, add_squares,
-                         &(struct column_sums){x, (size_t)n, (size_t)cols, sum});
+            add_squares(x, (size_t)n, (size_t)cols, sum);
     }
     free(x);
     return st;
