@@ -3,10 +3,9 @@
  */
 #include "cli/cli.h"
 #include "cli/source_tokenizer.h"
+#include "cli/token_ids.h"
 #include "cli/ui.h"
 
-#include <ctype.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,36 +94,6 @@ static enum status encode_one(const struct tokenizer *tok, const struct request 
 
 /* ---- decoding ---- */
 
-/* Ids of one line, separated by spaces or commas, brackets ignored. *ids is owned. */
-static enum status read_ids(const char *text, size_t n, int32_t **ids, size_t *n_ids,
-                            struct error *err)
-{
-    int32_t *list = calloc(n / 2 + 1, sizeof(*list));
-    size_t count = 0;
-    char *end;
-
-    if (!list)
-        return fail(err, ERR_NOMEM, "no memory for the ids");
-    for (const char *at = text; at < text + n;) {
-        if (isspace((unsigned char)*at) || strchr(",[]", *at)) {
-            at++;
-            continue;
-        }
-        errno = 0;
-        long id = strtol(at, &end, 10);
-        if (end == at || errno != 0 || id < 0 || id > INT32_MAX) {
-            free(list);
-            return fail(err, ERR_USAGE, "%.*s: not a token id",
-                        (int)strcspn(at, " ,[]\t\r\n"), at);
-        }
-        list[count++] = (int32_t)id;
-        at = end;
-    }
-    *ids = list;
-    *n_ids = count;
-    return OK;
-}
-
 static enum status decode_one(const struct tokenizer *tok, const struct request *request,
                               const char *text, size_t n, json_t *lines,
                               struct error *err)
@@ -132,7 +101,7 @@ static enum status decode_one(const struct tokenizer *tok, const struct request 
     int32_t *ids = NULL;
     size_t n_ids = 0, n_out = 0;
     char *out = NULL;
-    enum status st = read_ids(text, n, &ids, &n_ids, err);
+    enum status st = token_ids_parse(text, n, &ids, &n_ids, err);
 
     if (st == OK)
         st = tokenizer_decode(tok, ids, n_ids, !request->no_special, &out, &n_out, err);
