@@ -232,7 +232,8 @@ struct sampler {
 
 /* The next token from n_vocab logits; greedy takes the first of equal maxima. `scratch` holds
  * n_vocab floats (none are needed when greedy). Temperature comes first, then top-k, top-p and
- * min-p, each on what the one before left. Deterministic for a given state. */
+ * min-p, each on what the one before left. A NaN is never drawn where anything else can be.
+ * Deterministic for a given state. */
 int32_t sampler_draw(struct sampler *sampler, const float *logits, size_t n_vocab,
                      float *scratch);
 

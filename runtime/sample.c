@@ -31,7 +31,7 @@ static int32_t greedy(const float *logits, size_t n)
     size_t best = 0;
 
     for (size_t i = 1; i < n; i++)
-        if (logits[i] > logits[best])
+        if (logits[i] > logits[best] || isnan(logits[best]))
             best = i;
     return (int32_t)best;
 }

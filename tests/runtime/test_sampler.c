@@ -80,6 +80,16 @@ Test(sampler, greedy_takes_the_first_of_equals)
     cr_expect_eq(greedy.state, 0);
 }
 
+Test(sampler, what_is_not_a_number_is_never_drawn)
+{
+    struct sampler greedy = {0}, warm = {.temperature = 1.0f, .top_p = 1.0f};
+    const float some[4] = {NAN, NAN, -3.0f, NAN};
+    float scratch[4];
+
+    cr_expect_eq(sampler_draw(&greedy, some, 4, NULL), 2);
+    cr_expect_eq(sampler_draw(&warm, some, 4, scratch), 2);
+}
+
 Test(sampler, the_same_seed_draws_the_same)
 {
     struct sampler a = {.temperature = 1.0f, .top_p = 1.0f, .state = 42}, b = a;
