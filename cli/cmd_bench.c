@@ -55,6 +55,9 @@ static enum status bench_open(struct bench *b, const struct bench_call *call,
 
     if (st == OK && (st = runtime_open(b->model, &call->runtime, &b->rt, err)) != OK)
         (void)fail_at(err, call->path);
+    if (st == OK && !runtime_facts(b->rt)->is_causal)
+        st = fail(err, ERR_USAGE, "%s: a %s model does not generate text", call->path,
+                  runtime_facts(b->rt)->architecture);
     if (st == OK)
         st = sequence_new(b->rt, (uint32_t)n_ctx, &b->seq, err);
     if (st != OK)

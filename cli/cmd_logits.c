@@ -71,6 +71,18 @@ static enum status follow(struct runtime *rt, struct sequence *seq,
     return st;
 }
 
+/* An encoder has no logits, but its layers can be looked at all the same. */
+static enum status check_model(const struct logits_call *call, const struct runtime *rt,
+                               struct error *err)
+{
+    const struct runtime_facts *facts = runtime_facts(rt);
+
+    if (facts->is_causal || (call->hidden && call->n_greedy == 0))
+        return OK;
+    return fail(err, ERR_USAGE, "%s: a %s model has no logits (its layers: --hidden)",
+                call->model, facts->architecture);
+}
+
 static enum status evaluate(const struct logits_call *call, struct runtime *rt,
                             struct sequence *seq, const int32_t *ids, size_t n,
                             struct capture *capture, struct error *err)
@@ -104,6 +116,8 @@ static enum status work(const struct logits_call *call, const struct ui *ui,
         st = convert_open_model(call->model, &(struct source_options){0}, &model, err);
     if (st == OK && (st = runtime_open(model, &call->runtime, &rt, err)) != OK)
         (void)fail_at(err, call->model);
+    if (st == OK)
+        st = check_model(call, rt, err);
     if (st == OK)
         st = sequence_new(rt, (uint32_t)(capture.n_positions + (size_t)call->n_greedy),
                           &seq, err);

@@ -55,8 +55,9 @@ static enum status make_reference(struct study *s, const struct progress *progre
         runtime_open(trial_model(s->trial),
                      &(struct runtime_options){.arithmetic = ARITH_F32}, &rt, err);
 
-    if (st == OK)
-        st = runtime_source_new(rt, s->facts.text.n_ctx, &source, err);
+    if (st == OK &&
+        (st = runtime_source_new(rt, s->facts.text.n_ctx, &source, err)) != OK)
+        (void)fail_at(err, s->judge.model->path);
     if (st == OK) {
         const struct logits_source view = runtime_source_view(source);
 

@@ -38,7 +38,9 @@ enum status judge_context(struct judge *judge, uint32_t n_ctx, struct error *err
 {
     runtime_source_free(judge->source);
     judge->source = NULL;
-    return runtime_source_new(judge->rt, n_ctx, &judge->source, err);
+    if (runtime_source_new(judge->rt, n_ctx, &judge->source, err) != OK)
+        return fail_at(err, judge->model->path);
+    return OK;
 }
 
 struct logits_source judge_logits(const struct judge *judge)

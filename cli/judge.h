@@ -25,7 +25,8 @@ MUST_CHECK enum status judge_open(struct judge *judge, const char *path,
                                   const struct runtime_options *options,
                                   struct error *err);
 
-/* Make room for n_ctx positions; judge_logits() can be called after. */
+/* Make room for n_ctx positions; judge_logits() can be called after. ERR_USAGE for an encoder;
+ * ERR_NOMEM. */
 MUST_CHECK enum status judge_context(struct judge *judge, uint32_t n_ctx,
                                      struct error *err);
 struct logits_source judge_logits(const struct judge *judge);

@@ -12,7 +12,7 @@ static const char TEXT[] =
     "water is clear in summer; in 1897 it froze, and people crossed it on foot. \n\n"
     "int main(void) { return 0; }";
 
-/* What one run showed: hidden states and the last row of logits. */
+/* What one run showed: hidden states and, of a model that has them, logits. */
 struct trace {
     size_t n_ids, n_layers, n_embd, n_vocab;
     float *hidden; /* n_layers x n_ids x n_embd */
@@ -69,7 +69,8 @@ static enum status run(struct runtime *rt, const int32_t *ids, size_t n_ids,
         st = sequence_new(rt, (uint32_t)n_ids, &seq, err);
     runtime_tap(rt, keep_hidden, trace);
     if (st == OK)
-        st = runtime_eval(rt, seq, ids, n_ids, &sink, err);
+        st = runtime_eval(rt, seq, ids, n_ids,
+                          runtime_facts(rt)->is_causal ? &sink : NULL, err);
     runtime_tap(rt, NULL, NULL);
     sequence_free(seq);
     return st;
@@ -170,7 +171,8 @@ enum status verify_probe(struct runtime *file, struct runtime *source,
         st = run(file, ids, n_ids, &ours, err);
     if (st == OK) {
         judge_hidden(&ours, &theirs, out);
-        judge_logits(&ours, &theirs, out);
+        if (a->is_causal)
+            judge_logits(&ours, &theirs, out);
     }
     trace_close(&ours);
     trace_close(&theirs);

@@ -22,8 +22,12 @@ static enum status run(void *self, const int32_t *ids, size_t n,
 enum status runtime_source_new(struct runtime *rt, uint32_t n_ctx,
                                struct runtime_source **out, struct error *err)
 {
-    struct runtime_source *source = calloc(1, sizeof(*source));
+    struct runtime_source *source;
 
+    if (!runtime_facts(rt)->is_causal)
+        return fail(err, ERR_USAGE, "a %s model has no logits",
+                    runtime_facts(rt)->architecture);
+    source = calloc(1, sizeof(*source));
     if (!source)
         return fail(err, ERR_NOMEM, "out of memory");
     source->rt = rt;

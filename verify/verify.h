@@ -41,8 +41,8 @@ MUST_CHECK enum status text_from_prose(const struct tokenizer *tok, const char *
 
 /* Conversations, one a line of JSON, rendered by the template in `meta` (formats/chat): every turn
  * of the model is a chunk, its prompt given and its answer scored; n_ctx 0 is 4096. Answers are cut
- * at the context, turns whose prompt fills it are left out with a warning. ERR_CORRUPT names the
- * line; what the template reports. */
+ * at the context, empty ones and those whose prompt fills it are left out with a warning. ERR_CORRUPT
+ * names the line; what the template reports. */
 MUST_CHECK enum status text_from_chat(const struct tokenizer *tok,
                                       const struct gguf_meta *meta, const char *bytes,
                                       size_t n, const struct text_options *options,
@@ -58,7 +58,8 @@ struct logits_source {
                        const struct logits_sink *sink, struct error *err);
 };
 
-/* A runtime as a source, with a context of n_ctx positions. */
+/* A runtime as a source, with a context of n_ctx positions. ERR_USAGE for an encoder, which has no
+ * logits; ERR_NOMEM. */
 struct runtime_source;
 MUST_CHECK enum status runtime_source_new(struct runtime *rt, uint32_t n_ctx,
                                           struct runtime_source **out, struct error *err);
@@ -175,7 +176,8 @@ MUST_CHECK enum status verify_certify(const struct model *file,
                                       const struct progress *progress,
                                       struct certificate *out, struct error *err);
 
-/* Run a probe text through both and add two findings: the layers' outputs and the logits.
+/* Run a probe text through both and add two findings: the layers' outputs and, of models that have
+ * them, the logits.
  * Exchanged weights make outputs sqrt(2) of their size apart and logits strangers; so a layer may
  * be VERIFY_PROBE_HIDDEN of its size from the source's, and the logits' divergence three quarters
  * of what the source shows between distant positions. Rounding to 4 bits stays below both even in
