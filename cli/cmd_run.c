@@ -91,18 +91,18 @@ static uint32_t context_for(const struct run_call *call, const struct talker *t,
     return (uint32_t)(wanted < most ? wanted : most);
 }
 
-/* Ids the model's maker says must never be drawn; owned by the caller. */
+/* Ids the model's maker says must never be drawn; owned by the caller. NULL: no memory. */
 static int32_t *banned_ids(const struct gguf_meta *meta, size_t *n)
 {
     const struct gguf_value *value =
         gguf_meta_find(meta, "tokenizer.ggml.suppress_tokens");
-    int32_t *ids = NULL;
+    bool are_ids = value && value->type == GGUF_ARRAY && value->element == GGUF_I32;
+    int32_t *ids;
 
-    *n = 0;
-    if (value && value->type == GGUF_ARRAY && value->element == GGUF_I32)
-        ids = calloc((size_t)value->count + 1, sizeof(*ids));
-    for (uint64_t i = 0; ids && i < value->count; i++)
-        ids[(*n)++] = (int32_t)gguf_value_int(value, i);
+    *n = are_ids ? (size_t)value->count : 0;
+    ids = calloc(*n + 1, sizeof(*ids));
+    for (size_t i = 0; ids && i < *n; i++)
+        ids[i] = (int32_t)gguf_value_int(value, i);
     return ids;
 }
 
@@ -183,6 +183,8 @@ static enum status talk(const struct run_call *call, const struct ui *ui,
     const double begin = clock_seconds();
     enum status st;
 
+    if (!banned)
+        return fail(err, ERR_NOMEM, "no memory for %zu tokens", options.n_banned);
     options.banned = banned;
     st = sequence_new(t->rt, context_for(call, t, outcome->n_prompt), &t->seq, err);
     if (st == OK)

@@ -54,8 +54,11 @@ static json_t *make_message(json_t *item)
         json_decref(message);
         return NULL;
     }
-    json_object_set_new(message, "role", json_string(role_of(role ? role : from)));
-    json_object_set(message, "content", content);
+    if (json_object_set_new(message, "role", json_string(role_of(role ? role : from))) ||
+        json_object_set(message, "content", content)) {
+        json_decref(message);
+        return NULL;
+    }
     return message;
 }
 
@@ -286,10 +289,10 @@ enum status text_from_chat(const struct tokenizer *tok, const struct gguf_meta *
         return st;
     }
     if (build.n_skipped > 0)
-        log_warn(
-            "%llu turns of the model left out: their prompts do not fit a context of %u "
-            "tokens",
-            (unsigned long long)build.n_skipped, build.text.n_ctx);
+        log_warn("%llu turns of the model left out: they are empty, or their prompts do "
+                 "not fit a context of %u "
+                 "tokens",
+                 (unsigned long long)build.n_skipped, build.text.n_ctx);
     sha256_bytes(bytes, n, build.text.sha256);
     *out = build.text;
     return OK;

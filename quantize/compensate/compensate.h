@@ -9,7 +9,7 @@
  * offsets follow. Layouts are those of blocks.h, so any reader of the format reads the result.
  *
  *     metric_new(h, n, TYPE_Q4_0, &options, &metric, err);
- *     compensate_rows(metric, w, n_rows, blocks, &loss);
+ *     compensate_rows(metric, w, n_rows, blocks, &loss, err);
  *
  * Notation: the columns are visited in an order of their own, fixed by the type's blocks and the
  * energies H_jj. In that order H' = V V^T with V upper triangular, U = V^-1, and the error

@@ -6,7 +6,7 @@
  *
  *     in f32       16 rows by 512 columns of f32; calls of tile() on 4 rows and up to 12 tokens
  *     in integers  few tokens: 8 or 16 rows at a time, straight from the file's bytes; many
- *                  tokens: panels of 16 rows by 1024 columns, interleaved, and 4 tokens
+ *                  tokens: panels of 16 rows by 1024 columns, interleaved, and 8 tokens
  */
 #include "runtime/kernels/codes.h"
 #include "runtime/kernels/kernel_table.h"
