@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import broken
+import twists
 import variants
 from gguf_file import Gguf
 
@@ -103,6 +104,12 @@ def main(carat, data):
             for v in groups.pop(group):
                 row(v.case, v.expect["layout"], outcome(v, root))
         assert not groups, groups
+        print("\n## The same in other words")
+        table("case", "changed", "result")
+        with tempfile.TemporaryDirectory() as out:
+            for name, label, result, wrong in twists.verdicts(carat, root, Path(out)):
+                assert not wrong, wrong
+                row(name, label, sentence_of(result.replace("carat: ", ""), root).replace("twisted/", ""))
         print("\n## Damaged and hostile files")
         table("file", "fault", "sentence")
         for r in broken.rows(carat, root):

@@ -111,30 +111,31 @@ def adapter_beside(model):
     (model / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 1}')
 
 
+# (case, what is changed in it, the change)
 SAME = [
-    ("bnb-nf4-double", unsaid),
-    ("bnb-int8", unsaid),
-    ("gptq-v2-asym", renamed("checkpoint_format", "format")),
-    ("gptq-v2-asym", autoround("auto_round")),
-    ("gptq-v1-actorder-asym", autoround("auto_round:auto_gptq")),
-    ("awq-gemm-g32", autoround("auto_round:auto_awq")),
-    ("modelopt-nvfp4", modelopt_file),
-    ("ct-int4-g32-asym", zeros_of_a_byte),
-    ("ct-int4-g32-sym", rotated("weight_output")),
-    ("fp8-block", settings(lambda q: q.update(modules_to_not_convert=["lm_head"]))),
+    ("bnb-nf4-double", "no quantization_config", unsaid),
+    ("bnb-int8", "no quantization_config", unsaid),
+    ("gptq-v2-asym", "the format under `format`", renamed("checkpoint_format", "format")),
+    ("gptq-v2-asym", "AutoRound, packing auto_round", autoround("auto_round")),
+    ("gptq-v1-actorder-asym", "AutoRound, packing auto_round:auto_gptq", autoround("auto_round:auto_gptq")),
+    ("awq-gemm-g32", "AutoRound, packing auto_round:auto_awq", autoround("auto_round:auto_awq")),
+    ("modelopt-nvfp4", "settings in hf_quant_config.json", modelopt_file),
+    ("ct-int4-g32-asym", "zero points one I8 each, as before they were packed", zeros_of_a_byte),
+    ("ct-int4-g32-sym", "transform_config of weights alone", rotated("weight_output")),
+    ("fp8-block", "modules_to_not_convert", settings(lambda q: q.update(modules_to_not_convert=["lm_head"]))),
 ]
 WARNED = [
-    ("sharded-hf", stale_file, "model.safetensors is not read"),
-    ("base-e2b", adapter_beside, "its adapter is not merged"),
+    ("sharded-hf", "a model.safetensors that the index does not name", stale_file, "model.safetensors is not read"),
+    ("base-e2b", "an adapter_config.json in the folder", adapter_beside, "its adapter is not merged"),
 ]
 REFUSED = [
-    ("base-e2b", without_config("adapter_config.json"), "--lora"),
-    ("base-e2b", without_config("snapshots"), "snapshots/"),
-    ("ct-int4-g32-sym", rotated("input"), "transform_config"),
-    ("gptq-v2-asym", autoround("auto_round:marlin"), "packing_format"),
-    ("gptq-v2-asym", settings(lambda q: q.update(quant_method="auto-round", packing_format="auto_round",
-                                                 data_type="mx_fp")), "data_type"),
-    ("modelopt-nvfp4", settings(lambda q: q.update(quant_algo="W4A8_AWQ")), "W4A8_AWQ"),
+    ("base-e2b", "an adapter's folder: no config.json", without_config("adapter_config.json"), "--lora"),
+    ("base-e2b", "a Hugging Face cache folder", without_config("snapshots"), "snapshots/"),
+    ("ct-int4-g32-sym", "transform_config of activations", rotated("input"), "transform_config"),
+    ("gptq-v2-asym", "AutoRound, packing auto_round:marlin", autoround("auto_round:marlin"), "packing_format"),
+    ("gptq-v2-asym", "AutoRound, data_type mx_fp", settings(lambda q: q.update(
+        quant_method="auto-round", packing_format="auto_round", data_type="mx_fp")), "data_type"),
+    ("modelopt-nvfp4", "quant_algo W4A8_AWQ", settings(lambda q: q.update(quant_algo="W4A8_AWQ")), "W4A8_AWQ"),
 ]
 PLANS = {
     "awq-gemm-g32": "AWQ 4 bit g32", "bnb-int8": "bitsandbytes: int8 a row", "bnb-nf4": "bitsandbytes: NF4 g64",
@@ -161,19 +162,24 @@ def twisted(carat, root, name, twist, out):
     return case
 
 
-def judge(carat, root, out):
-    """(label, sentence) for all that is not as expected"""
-    for i, (name, twist) in enumerate(SAME):
-        for sentence in twisted(carat, root, name, twist, out).judge().wrong:
-            yield f"same {i}, {name}", sentence
-    for name, twist, words in WARNED:
+def verdicts(carat, root, out):
+    """(case, what is changed, what came of it, what is wrong with that) for every change"""
+    for name, label, twist in SAME:
+        yield name, label, "as the case", twisted(carat, root, name, twist, out).judge().wrong
+    for name, label, twist, words in WARNED:
         case = twisted(carat, root, name, twist, out)
-        if case.judge().wrong or not any(words in x for x in case.verdict.warnings):
-            yield name, f"no warning '{words}': {case.verdict.wrong} {case.verdict.warnings}"
-    for name, twist, words in REFUSED:
+        wrong = case.judge().wrong
+        said = [x for x in case.verdict.warnings if words in x]
+        yield name, label, f"as the case, warned: {words}", wrong or ([] if said else [f"no warning '{words}'"])
+    for name, label, twist, words in REFUSED:
         r = twisted(carat, root, name, twist, out).convert("F32")
-        if r.returncode != 2 or words not in r.stderr or r.stderr.count("\n") != 1:
-            yield name, f"not refused with '{words}': {r.returncode} {r.stderr}"
+        is_one = r.returncode == 2 and words in r.stderr and r.stderr.count("\n") == 1
+        yield name, label, "refused: " + r.stderr.strip(), [] if is_one else [
+            f"not refused with '{words}': {r.returncode} {r.stderr}"]
+
+
+def plans(carat, root, out):
+    """(case, what is wrong with what a plan calls it)"""
     for name, words in PLANS.items():
         r = Case(carat, root, name, out).run("plan", "--json", "--quiet")
         layout = json.loads(r.stdout)["layout"] if r.returncode == 0 else r.stderr
@@ -183,10 +189,13 @@ def judge(carat, root, out):
 
 def main(carat, archive):
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as out:
-        wrong = list(judge(carat, unpack(archive, folder), Path(out)))
+        root = unpack(archive, folder)
+        all_ = list(verdicts(carat, root, Path(out)))
+        wrong = [(f"{name}, {label}", x) for name, label, _, sentences in all_ for x in sentences]
+        wrong += plans(carat, root, Path(out))
     for label, sentence in wrong:
         print(f"{label}: {sentence}")
-    print(f"{len(SAME) + len(WARNED) + len(REFUSED)} neighbouring layouts, {len(PLANS)} plans, {len(wrong)} not as expected")
+    print(f"{len(all_)} neighbouring layouts, {len(PLANS)} plans, {len(wrong)} not as expected")
     return bool(wrong)
 
 
