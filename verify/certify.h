@@ -15,7 +15,8 @@ struct tensor_figures {
 };
 
 /* Compare tensor i of `file` with tensor j of `source`, of the same shape. When `exact`, count rows
- * that plain rounding would have written otherwise. */
+ * that plain rounding would have written otherwise. ERR_UNSUPPORTED for a type without a decoder or, where
+ * it is not the source's, without a bound. */
 MUST_CHECK enum status tensor_compare(const struct model *file, size_t i,
                                       const struct model *source, size_t j, bool exact,
                                       struct tensor_figures *out, struct error *err);

@@ -166,6 +166,10 @@ enum status tensor_compare(const struct model *file, size_t i, const struct mode
         out->bound = bounds[k].bound;
         pair.shared = bounds[k].shared;
     }
+    if (out->bound == 0.0 && a->type != b->type && block_type_info(a->type)->is_quantized)
+        return fail(err, ERR_UNSUPPORTED,
+                    "%s: how far rounding to %s may go is not known", a->name,
+                    block_type_name(a->type));
     pair.is_exact = (exact || out->bound == 0.0) &&
                     (a->type == b->type || quantize_can(a->type, METHOD_PLAIN));
     pair.row_bytes = block_row_bytes(a->type, a->ne[0]);

@@ -170,7 +170,8 @@ struct certificate {
  * file's metadata as equalize_from: an equalized file is held to the source rewritten by the same
  * factors, which is the same function whatever they are)? Looks at metadata,
  * tokenizer and template keys, coverage, and every tensor's decoded error against its type's
- * bound; with is_plain also at exact bytes. A finding that does not hold is not an error. */
+ * bound; with is_plain also at exact bytes. A finding that does not hold is not an error. ERR_UNSUPPORTED names a
+ * tensor of a type whose bound is not stated (those carat does not write), what reading gives. */
 MUST_CHECK enum status verify_certify(const struct model *file,
                                       const struct model *source, bool is_plain,
                                       const struct progress *progress,

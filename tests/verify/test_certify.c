@@ -3,7 +3,7 @@
  */
 #include "convert/convert.h"
 #include "tests/fixture.h"
-#include "verify/verify.h"
+#include "verify/certify.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -118,6 +118,21 @@ Test(certify, a_changed_norm_is_never_within_bounds)
 
     cr_expect_not(find(&got, "tensors")->holds);
     cr_expect_not_null(strstr(find(&got, "tensors")->detail, "blk.1.ffn_norm.weight"));
+}
+
+/* Types that others write and this program only reads: neither yes nor no. */
+Test(certify, a_type_without_a_bound_is_not_judged)
+{
+    struct gguf_tensor of_file = {.name = "a", .type = TYPE_IQ4_NL, .ne = {32, 1, 1, 1}};
+    struct gguf_tensor of_source = {.name = "a", .type = TYPE_F32, .ne = {32, 1, 1, 1}};
+    const struct model file = {.tensors = &of_file, .n_tensors = 1};
+    const struct model source = {.tensors = &of_source, .n_tensors = 1};
+    struct tensor_figures figures;
+    struct error err = {0};
+
+    cr_expect_eq(tensor_compare(&file, 0, &source, 0, false, &figures, &err),
+                 ERR_UNSUPPORTED);
+    cr_expect_str_eq(err.text, "a: how far rounding to IQ4_NL may go is not known");
 }
 
 Test(certify, the_probe_finds_a_file_near_its_source)
