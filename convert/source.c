@@ -133,11 +133,8 @@ static enum status open_checkpoint(struct source *src,
         st = source_describe(src, options, err);
     if (st != OK)
         return st;
-    src->facts =
-        (struct mix_facts){.architecture = src->config.family->architecture,
-                           .n_layers = src->config.n_layers,
-                           .n_experts = src->config.n_experts,
-                           .n_gqa = src->config.n_heads / src->config.layers[0].n_kv};
+    src->facts = (struct mix_facts){.n_layers = src->config.n_layers,
+                                    .n_experts = src->config.n_experts};
     src->layout = arena_printf(&src->arena, "%s, %u layers, %s", src->config.model_type,
                                src->config.n_layers, checkpoint_layout(src->cp));
     return src->layout ? OK : fail(err, ERR_NOMEM, "no memory for a sentence");

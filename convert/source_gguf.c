@@ -138,12 +138,9 @@ static enum status find_facts(struct source *src, struct error *err)
 
     if (!gguf_get_str(src->meta, "general.architecture", &arch))
         return fail(err, ERR_CORRUPT, "%s: general.architecture is missing", src->path);
-    const uint32_t kv = arch_u32(src, arch.text, "attention.head_count_kv");
-    const uint32_t heads = arch_u32(src, arch.text, "attention.head_count");
-    src->facts = (struct mix_facts){.architecture = arch.text,
-                                    .n_layers = arch_u32(src, arch.text, "block_count"),
-                                    .n_experts = arch_u32(src, arch.text, "expert_count"),
-                                    .n_gqa = kv ? heads / kv : 1};
+    src->facts =
+        (struct mix_facts){.n_layers = arch_u32(src, arch.text, "block_count"),
+                           .n_experts = arch_u32(src, arch.text, "expert_count")};
     src->layout = arena_printf(&src->arena, "GGUF, %s, %u layers, %zu tensors", arch.text,
                                src->facts.n_layers, src->n_entries);
     return src->layout ? OK : fail(err, ERR_NOMEM, "no memory for a sentence");

@@ -46,9 +46,7 @@ bool quantize_all_finite(const float *x, size_t n, size_t *at);
 
 /* What a mix's rules look at. Tensors are named and shaped as in the output file. */
 struct mix_facts {
-    const char *architecture;
     uint32_t n_layers, n_experts; /* n_experts 0 without */
-    uint32_t n_gqa;               /* heads / kv heads of layer 0 */
     bool has_importance;          /* an importance matrix is given */
     bool pure;                    /* the mix's base type wherever a type may be chosen */
 };

@@ -48,7 +48,7 @@ static bool next_model(FILE *file, struct model *m)
     char line[MAX_LINE];
     int c;
 
-    *m = (struct model){.facts.architecture = "gemma4"};
+    *m = (struct model){0};
     do {
         if (!fgets(line, sizeof(line), file))
             return false;
