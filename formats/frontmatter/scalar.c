@@ -21,14 +21,18 @@ static bool ends_well(const char *s, bool is_flow)
 
 static enum scalar_kind read_single(const char *s, char *to, const char **end)
 {
+    bool is_closed = false;
+
     for (s++; *s; s++) {
-        if (*s == '\'' && *++s != '\'')
+        if (*s == '\'' && *++s != '\'') {
+            is_closed = true;
             break;
+        }
         *to++ = *s;
     }
     *to = '\0';
     *end = s;
-    return s[-1] == '\'' ? SCALAR_TEXT : SCALAR_BAD;
+    return is_closed ? SCALAR_TEXT : SCALAR_BAD;
 }
 
 static int hex(char c)

@@ -125,6 +125,7 @@ Test(card, hostile_heads_say_nothing_and_fail_nothing)
         CARD("---\nlicense: \"\\ud800\"\n---\n"),
         CARD("---\nlicense: \"mit\n---\n"),
         CARD("---\nlicense: 'mit' x\n---\n"),
+        CARD("---\nlicense: 'mit''\n---\n"),
         CARD("---\nlicense: [mit, {a: b}]\n---\n"),
         CARD("---\nlicense: a: b\n---\n"),
         CARD("---\nlicense: |\n  mit\n---\n"),
