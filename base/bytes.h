@@ -4,10 +4,14 @@
 #ifndef BASE_BYTES_H
 #define BASE_BYTES_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+              "files are read and written as they lie in memory");
 
 static inline uint16_t load_u16(const void *p)
 {

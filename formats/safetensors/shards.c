@@ -67,13 +67,15 @@ static enum status listing_read(const char *folder, struct listing *listing,
 
     if (!dir)
         return fail(err, ERR_USAGE, "%s: %s", folder, strerror(errno));
-    while (st == OK && (found = readdir(dir)) != NULL) {
+    for (errno = 0; st == OK && (found = readdir(dir)) != NULL; errno = 0) {
         bool counts = strcmp(found->d_name, index_name) == 0 ||
                       (found->d_name[0] != '.' && ends_in(found->d_name, ".safetensors"));
 
         if (counts && !listing_add(listing, found->d_name))
             st = fail(err, ERR_NOMEM, "%s: no memory for its listing", folder);
     }
+    if (st == OK && errno)
+        st = fail(err, ERR_IO, "%s: %s", folder, strerror(errno));
     closedir(dir);
     if (listing->n > 0)
         qsort(listing->names, listing->n, sizeof(*listing->names), by_bytes);
