@@ -98,11 +98,8 @@ static size_t trimmed(const struct lexer *lx, size_t end, bool is_print, char ma
         line_begin--;
     if (line_begin == 0 && !lx->after_newline)
         return text.n;
-    for (size_t i = line_begin; i < text.n; i++)
-        if (text.text[i] != ' ' && text.text[i] != '\t' && text.text[i] != '\r' &&
-            text.text[i] != '\v' && text.text[i] != '\f')
-            return text.n;
-    return line_begin;
+    return line_begin + spaces_at(lx, lx->at + line_begin) >= text.n ? line_begin
+                                                                     : text.n;
 }
 
 /* ---- inside a tag ---- */

@@ -17,6 +17,8 @@ struct value *filter_abs(struct run *run, struct value *v, const struct argument
     (void)args;
     if (v->kind == VALUE_REAL)
         return value_real(run, fabs(v->real));
+    if (v->kind == VALUE_BOOL)
+        return value_integer(run, v->boolean);
     if (v->kind != VALUE_INTEGER || v->integer == INT64_MIN)
         return run_fail(run, ERR_USAGE, "abs of %s", value_type(v));
     return value_integer(run, v->integer < 0 ? -v->integer : v->integer);

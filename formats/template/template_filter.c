@@ -218,6 +218,12 @@ static struct value *format(struct run *run, struct value *v,
             continue;
         return run_fail(run, ERR_USAGE, "not enough arguments for format string");
     }
+    /* A dict or list behind % may have more than the format asks for. */
+    if (v && used < args->n &&
+        !(args->n == 1 &&
+          (args->list[0]->kind == VALUE_DICT || args->list[0]->kind == VALUE_LIST)))
+        return run_fail(run, ERR_USAGE,
+                        "not all arguments converted during string formatting");
     return v ? text_value(run, &out) : NULL;
 }
 
@@ -244,13 +250,6 @@ static struct value *length(struct run *run, struct value *v,
     return n < 0 ? run_fail(run, ERR_USAGE, "object of type '%s' has no len()",
                             value_type(v))
                  : value_integer(run, n);
-}
-
-static struct value *same(struct run *run, struct value *v, const struct arguments *args)
-{
-    (void)run;
-    (void)args;
-    return v;
 }
 
 static struct value *attribute(struct run *run, struct value *v,
@@ -329,7 +328,7 @@ static const struct function filters[] = {
     {"replace", replace, "old new count"},
     {"reverse", filter_reverse, ""},
     {"round", filter_round, "precision method"},
-    {"safe", same, ""},
+    {"safe", string, ""},
     {"select", filter_select, NULL},
     {"selectattr", filter_selectattr, NULL},
     {"sort", filter_sort, "reverse case_sensitive attribute"},

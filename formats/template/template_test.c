@@ -3,8 +3,10 @@
  *
  * Source: jinja2/tests.py.
  */
+#include "base/utf8.h"
 #include "formats/template/value.h"
 
+#include <math.h>
 #include <string.h>
 
 typedef bool test_body(const struct value *v);
@@ -68,59 +70,38 @@ static bool is_sequence(const struct value *v)
 
 static bool is_callable(const struct value *v)
 {
-    return v->kind == VALUE_MACRO || v->kind == VALUE_FUNCTION || v->kind == VALUE_METHOD;
+    return v->kind == VALUE_MACRO || v->kind == VALUE_FUNCTION ||
+           v->kind == VALUE_METHOD || v->kind == VALUE_UNDEFINED;
 }
 
-/* Letters of one case only, at least one of them. */
-static bool has_case(const struct value *v, uint32_t (*other)(uint32_t),
-                     uint32_t (*own)(uint32_t))
+/* The rest of a division by two; -1 for what has none. */
+static double rest_of_two(const struct value *v)
 {
-    bool has_letter = false;
-
-    if (v->kind != VALUE_STRING)
-        return false;
-    for (size_t i = 0; i < v->str.n; i++) {
-        const uint32_t c = (unsigned char)v->str.text[i];
-
-        if (c >= 0x80 || other(c) == own(c))
-            continue;
-        if (own(c) != c)
-            return false;
-        has_letter = true;
-    }
-    return has_letter;
-}
-
-static bool is_lower(const struct value *v)
-{
-    return has_case(v, to_upper, to_lower);
-}
-
-static bool is_upper(const struct value *v)
-{
-    return has_case(v, to_lower, to_upper);
+    return v->kind == VALUE_INTEGER ? (double)(v->integer & 1)
+           : value_is_number(v)     ? fabs(fmod(value_as_real(v), 2))
+                                    : -1;
 }
 
 static bool is_odd(const struct value *v)
 {
-    return v->kind == VALUE_INTEGER && v->integer % 2 != 0;
+    return rest_of_two(v) == 1;
 }
 
 static bool is_even(const struct value *v)
 {
-    return v->kind == VALUE_INTEGER && v->integer % 2 == 0;
+    return rest_of_two(v) == 0;
 }
 
 static const struct {
     const char *name;
     test_body *body;
 } plain_tests[] = {
-    {"boolean", is_boolean}, {"callable", is_callable},   {"defined", is_defined},
-    {"even", is_even},       {"false", is_false},         {"float", is_float},
-    {"integer", is_integer}, {"iterable", is_sequence},   {"lower", is_lower},
-    {"mapping", is_mapping}, {"none", is_none},           {"number", value_is_number},
-    {"odd", is_odd},         {"sequence", is_sequence},   {"string", is_string},
-    {"true", is_true},       {"undefined", is_undefined}, {"upper", is_upper},
+    {"boolean", is_boolean},     {"callable", is_callable},   {"defined", is_defined},
+    {"even", is_even},           {"false", is_false},         {"float", is_float},
+    {"integer", is_integer},     {"iterable", is_sequence},   {"mapping", is_mapping},
+    {"none", is_none},           {"number", value_is_number}, {"odd", is_odd},
+    {"sequence", is_sequence},   {"string", is_string},       {"true", is_true},
+    {"undefined", is_undefined},
 };
 
 /* The spellings of comparison, and the operator each stands for. */
@@ -153,11 +134,39 @@ static bool compares(struct run *run, const char *op, struct value *v, struct va
 static bool divides(struct run *run, const struct value *v, const struct value *by,
                     bool *out)
 {
-    if (v->kind != VALUE_INTEGER || by->kind != VALUE_INTEGER || by->integer == 0) {
-        run_fail(run, ERR_USAGE, "divisibleby needs two integers");
+    const bool whole = v->kind == VALUE_INTEGER && by->kind == VALUE_INTEGER;
+
+    if (!value_is_number(v) || !value_is_number(by) || value_as_real(by) == 0) {
+        run_fail(run, ERR_USAGE, "divisibleby needs two numbers, the second not 0");
         return false;
     }
-    *out = by->integer == -1 || v->integer % by->integer == 0;
+    *out = whole ? by->integer == -1 || v->integer % by->integer == 0
+                 : fmod(value_as_real(v), value_as_real(by)) == 0;
+    return true;
+}
+
+/* Whether the letters in the text of a value are of one case, and there are any. */
+static bool has_case(struct run *run, struct value *v, bool upper, bool *out)
+{
+    bool is_pure = true, has_letter = false;
+    struct str str;
+
+    v = value_to_string(run, v);
+    if (!v)
+        return false;
+    str = v->str;
+    for (size_t at = 0, n; at < str.n; at += n) {
+        uint32_t c;
+        bool is_lower, is_upper;
+
+        n = str_offset((struct str){str.text + at, str.n - at}, 1);
+        c = utf8_decode(str.text + at, n);
+        is_lower = to_upper(c) != c || c == 0xdf; /* sharp s has no capital to itself */
+        is_upper = to_lower(c) != c;
+        has_letter = has_letter || is_lower || is_upper;
+        is_pure = is_pure && !(upper ? is_lower : is_upper);
+    }
+    *out = is_pure && has_letter;
     return true;
 }
 
@@ -176,6 +185,8 @@ bool apply_test(struct run *run, struct str name, struct value *v,
     for (size_t i = 0; i < sizeof(comparisons) / sizeof(comparisons[0]) && with; i++)
         if (str_is(name, comparisons[i].name))
             return compares(run, comparisons[i].operator, v, with, out);
+    if (str_is(name, "lower") || str_is(name, "upper"))
+        return has_case(run, v, name.text[0] == 'u', out);
     if (str_is(name, "divisibleby") && with)
         return divides(run, v, with, out);
     if (str_is(name, "sameas") && with) {

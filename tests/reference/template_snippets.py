@@ -168,6 +168,8 @@ AS_PYTHON = r"""
 {{ [1,2] * 2 }} {{ 2 * [] }} {{ (1,) * 3 }} {{ [1] * 0 }} {{ [1] * -1 }} {{ 'ab' * 0 }}|
 {{ 'a b, c-d e_f é'|wordcount }} {{ "it's"|wordcount }} {{ 2 ** 0.5 }} {{ 0 ** 0 }} {{ 0.0 ** 0 }} {{ 1234|round(-2) }} {{ 1250|round(-2) }} {{ true|round }}
 {{ 0 ** -1 }}
+{{ true is odd }} {{ 3.0 is odd }} {{ 2.5 is even }} {{ u is lower }} {{ 'é' is lower }} {{ d is upper }} {{ missing is callable }} {{ (true) | abs }} {{ {} | safe | length }} {{ 2.5 is divisibleby(2) }}
+{{ '%s' % ('a', 'b') }}
 """.strip("\n")
 
 
@@ -184,6 +186,7 @@ def snippets():
         yield "\n".join(lines[at : at + n])
         at += n
     yield from AS_PYTHON.split("\n")
+    yield "no-break\n\u00a0 {% if t %}\nx\n\u2003{% endif %}"
     yield "ends with a newline\n"
     yield "ends with two\n\n"
     yield "carriage\r\nreturns\r{{ n }}\r\n"
