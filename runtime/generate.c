@@ -96,7 +96,7 @@ enum status generation_new(struct runtime *rt, struct sequence *seq,
     };
     if (gen->max_guesses > MAX_GUESSES)
         gen->max_guesses = MAX_GUESSES;
-    gen->pace = pace_new(gen->max_guesses);
+    gen->pace = pace_new(gen->max_guesses, runtime_facts(rt)->token_price);
     st = allocate(gen, options, err);
     if (st != OK) {
         generation_free(gen);

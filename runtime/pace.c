@@ -2,10 +2,9 @@
 
 enum { LONGEST_PAUSE = 32 };
 
-/* PRICE: of a guess and its place in the pass, in steps; 0.16 to 0.2 for the E2B layout in Q4_0
- * (docs/drafting.md). MEMORY: what a step's verdict still counts a step later. At first the drafter is
- * believed to be right two times in three. */
-static const double PRICE = 0.2, MEMORY = 0.9, FIRST_TRUE = 2.0, FIRST_FALSE = 1.0;
+/* What a step's verdict still counts a step later; and at first the drafter is believed to be right two times
+ * in three. */
+static const double MEMORY = 0.9, FIRST_TRUE = 2.0, FIRST_FALSE = 1.0;
 
 /* The number of guesses with the most tokens for their time; 0 when no number pays. */
 static size_t best(const struct pace *pace)
@@ -17,17 +16,18 @@ static size_t best(const struct pace *pace)
     for (size_t i = 1; i <= pace->most; i++) {
         all_true *= acceptance;
         tokens += all_true;
-        if (tokens / (1.0 + PRICE * (double)i) > most) {
-            most = tokens / (1.0 + PRICE * (double)i);
+        if (tokens / (1.0 + pace->price * (double)i) > most) {
+            most = tokens / (1.0 + pace->price * (double)i);
             n = i;
         }
     }
     return n;
 }
 
-struct pace pace_new(size_t most)
+struct pace pace_new(size_t most, double price)
 {
-    struct pace pace = {.most = most, .n_true = FIRST_TRUE, .n_false = FIRST_FALSE};
+    struct pace pace = {
+        .most = most, .price = price, .n_true = FIRST_TRUE, .n_false = FIRST_FALSE};
 
     pace.n = best(&pace);
     return pace;

@@ -31,8 +31,10 @@ static void count_layer(struct runtime *rt, uint32_t i)
 
     for (size_t j = 0; j < sizeof(whole) / sizeof(whole[0]); j++)
         count(&rt->facts, whole[j], 1);
+    const uint64_t all = rt->facts.weight_bytes;
     for (size_t j = 0; j < sizeof(chosen) / sizeof(chosen[0]); j++)
         count(&rt->facts, chosen[j], rt->config.n_experts_used);
+    rt->facts.expert_bytes += rt->facts.weight_bytes - all;
 }
 
 static uint32_t embedding_width(const struct runtime *rt)
@@ -45,6 +47,16 @@ static uint32_t embedding_width(const struct runtime *rt)
     return m3->data   ? (uint32_t)m3->n_rows
            : m2->data ? (uint32_t)m2->n_rows
                       : rt->config.n_embd;
+}
+
+/* The kernels' price for what all tokens share; experts are read anew for each. */
+static double token_price(const struct runtime *rt)
+{
+    const double shared = kernels_token_price(rt->kernels);
+    const double own =
+        (double)rt->facts.expert_bytes / (double)(rt->facts.weight_bytes + 1);
+
+    return own + (1.0 - own) * shared;
 }
 
 static void find_facts(struct runtime *rt)
@@ -70,6 +82,7 @@ static void find_facts(struct runtime *rt)
         count_layer(rt, i);
     count(&rt->facts, &rt->weights.output, 1);
     rt->facts.n_macs_wanted = rt->facts.n_macs - always;
+    rt->facts.token_price = token_price(rt);
 }
 
 static enum status open_ple(struct runtime *rt, const struct runtime_options *options,

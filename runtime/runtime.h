@@ -41,7 +41,9 @@ struct runtime_facts {
     uint32_t n_embedding;    /* encoders: width of runtime_embed()'s answer */
     const char *kernels;     /* "avx2", ... */
     uint64_t weight_bytes;   /* touched for one decoded token */
-    uint64_t n_macs;         /* multiply-adds for one token, head included */
+    uint64_t expert_bytes; /* of these, what a token chose: the next may choose others */
+    double token_price; /* of a further token in a short pass, in passes: an estimate */
+    uint64_t n_macs;    /* multiply-adds for one token, head included */
     uint64_t
         n_macs_wanted; /* of these, done only where logits are wanted: head, and layers past
                                 the last with keys of its own */

@@ -92,7 +92,8 @@ struct kernels {
     /* y[t][r] gains the products of 16 whole rows with n_tokens whole rows of x, block by block. By
      * type, of TYPE_COUNT. May be NULL: few tokens are then products of single ones. */
     few_function *const *few;
-    size_t few_from; /* tokens from which on few() is faster than as many dot() */
+    size_t few_from;    /* tokens from which on few() is faster than as many dot() */
+    double token_price; /* kernels_token_price(); 0: not measured */
 
     /* Pack rows[0..15] from block `first` on; panel->type and ->n_blocks are set. May be NULL:
      * products of many tokens are then products of single ones. */

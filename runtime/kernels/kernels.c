@@ -45,6 +45,11 @@ const char *kernels_name(const struct kernels *k)
     return k->name;
 }
 
+double kernels_token_price(const struct kernels *k)
+{
+    return k->token_price > 0.0 ? k->token_price : 0.5;
+}
+
 /* What the bodies below share; each uses what it needs. */
 struct rows {
     const struct kernels *k;

@@ -52,6 +52,9 @@ const struct kernels *kernels_best(void); /* for this machine, under CARAT_CPU *
  * table is always there and is the definition. */
 const struct kernels *kernels_at(enum cpu_level level);
 const char *kernels_name(const struct kernels *k); /* "avx2" */
+/* What one more token adds to a pass of few, in passes of one: an estimate from measurements of one machine
+ * (docs/drafting.md), 0.5 for tables that were not measured. */
+double kernels_token_price(const struct kernels *k);
 
 /* ---- products ---- */
 

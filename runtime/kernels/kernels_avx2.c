@@ -66,6 +66,7 @@ const struct kernels kernels_avx2 = {
     .dot = avx2_dot,
     .few = avx2_few,
     .few_from = 2,
+    .token_price = 0.24,
     .pack = avx2_pack,
     .panel = avx2_panel,
     .add_values = avx2_add_values,
