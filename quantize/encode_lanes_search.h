@@ -63,59 +63,76 @@ struct symmetric {
     vec top, scale, best, inv;
 };
 
+enum { RUNGS = 2 }; /* inverse scales judged in one pass over the values */
+
 struct symmetric_sums {
-    vec xl[PAIR], ll[PAIR];
+    vec xl[RUNGS][PAIR], ll[RUNGS][PAIR];
 };
 
 INLINE void symmetric_sums(const struct column *c, const int count, int n, int half,
-                           vec wx[TILE_WEIGHTS][PAIR], const vec *inv,
-                           struct symmetric_sums *out)
+                           vec wx[TILE_WEIGHTS][PAIR], vec inv[RUNGS][PAIR],
+                           const int rungs, struct symmetric_sums *out)
 {
     const vec lo = all((float)-half), hi = all((float)(half - 1));
     struct symmetric_sums sum = {0};
 
     for (int i = 0; i < n; i++) {
         for (int p = 0; p < count; p++) {
-            vec l = code_below(inv[p] * x_of(&c[p], i), lo, hi);
+            vec x = x_of(&c[p], i), w = w_of(&c[p], i);
 
-            sum.xl[p] += wx[i][p] * l;
-            sum.ll[p] += w_of(&c[p], i) * l * l;
+            for (int r = 0; r < rungs; r++) {
+                vec l = code_below(inv[r][p] * x, lo, hi);
+
+                sum.xl[r][p] += wx[i][p] * l;
+                sum.ll[r][p] += w * l * l;
+            }
         }
     }
     *out = sum;
 }
 
+/* Keep the inverse scale where its sums are better. */
+static inline void symmetric_keep(struct symmetric *a, vec xl, vec ll, vec inv)
+{
+    vec scale = xl / ll;
+    ivec better = (ll > 0.0f) & (xl * xl > a->best * ll);
+
+    a->scale = pick(better, scale, a->scale);
+    a->best = pick(better, scale * xl, a->best);
+    a->inv = pick(better, inv, a->inv);
+}
+
+/* Try the inverse scales levels[r] / top in their order. */
 INLINE void symmetric_try(const struct column *c, const int count, int n, int half,
-                          vec wx[TILE_WEIGHTS][PAIR], float levels, struct symmetric *a)
+                          vec wx[TILE_WEIGHTS][PAIR], const float levels[RUNGS],
+                          struct symmetric *a)
 {
     struct symmetric_sums sum;
-    vec inv[PAIR];
+    vec inv[RUNGS][PAIR];
 
-    for (int p = 0; p < count; p++)
-        inv[p] = levels / a[p].top;
-    symmetric_sums(c, count, n, half, wx, inv, &sum);
-    for (int p = 0; p < count; p++) {
-        vec xl = sum.xl[p], ll = sum.ll[p], scale = xl / ll;
-        ivec better = (ll > 0.0f) & (xl * xl > a[p].best * ll);
-
-        a[p].scale = pick(better, scale, a[p].scale);
-        a[p].best = pick(better, scale * xl, a[p].best);
-        a[p].inv = pick(better, inv[p], a[p].inv);
-    }
+    for (int r = 0; r < RUNGS; r++)
+        for (int p = 0; p < count; p++)
+            inv[r][p] = levels[r] / a[p].top;
+    symmetric_sums(c, count, n, half, wx, inv, RUNGS, &sum);
+    for (int r = 0; r < RUNGS; r++)
+        for (int p = 0; p < count; p++)
+            symmetric_keep(&a[p], sum.xl[r][p], sum.ll[r][p], inv[r][p]);
 }
 
 INLINE void symmetric_first(const struct column *c, const int count, int n, int half,
                             vec wx[TILE_WEIGHTS][PAIR], struct symmetric *a)
 {
     struct symmetric_sums sum;
-    vec inv[PAIR];
+    vec inv[RUNGS][PAIR];
 
     for (int p = 0; p < count; p++)
-        a[p].inv = inv[p] = (float)-half / a[p].top;
-    symmetric_sums(c, count, n, half, wx, inv, &sum);
+        a[p].inv = inv[0][p] = (float)-half / a[p].top;
+    symmetric_sums(c, count, n, half, wx, inv, 1, &sum);
     for (int p = 0; p < count; p++) {
-        a[p].scale = pick(sum.ll[p] != 0.0f, sum.xl[p] / sum.ll[p], all(0.0f));
-        a[p].best = a[p].scale * sum.xl[p];
+        vec xl = sum.xl[0][p], ll = sum.ll[0][p];
+
+        a[p].scale = pick(ll != 0.0f, xl / ll, all(0.0f));
+        a[p].best = a[p].scale * xl;
     }
 }
 
@@ -135,9 +152,13 @@ INLINE void symmetric_columns(const struct column *c, const int count, int n, in
             wx[i][p] = w_of(&c[p], i) * x_of(&c[p], i);
     }
     symmetric_first(c, count, n, half, wx, a);
-    for (int k = -9; k <= 9; k++)
-        if (k != 0)
-            symmetric_try(c, count, n, half, wx, -((float)half + 0.1f * (float)k), a);
+    for (int k = -9; k <= 8; k += 2) { /* -9 and -8 ... -1 and 1, 2 and 3 ... 8 and 9 */
+        const int low = k < 0 ? k : k + 1, high = k + 1 < 0 ? k + 1 : k + 2;
+        const float levels[RUNGS] = {-((float)half + 0.1f * (float)low),
+                                     -((float)half + 0.1f * (float)high)};
+
+        symmetric_try(c, count, n, half, wx, levels, a);
+    }
 
     for (int p = 0; p < count; p++) {
         store(&c[p].tile->scale[c[p].b], pick(zero[p], all(0.0f), a[p].scale));

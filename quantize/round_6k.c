@@ -4,40 +4,7 @@
  * A super-block fills a tile. Source: docs/rounding.md, "Q6_K"; ggml 0.25.1,
  * quantize_row_q6_K_ref.
  */
-#include "quantize/codec.h"
-#include "quantize/nearest.h"
-#include "quantize/pack_blocks.h"
-
-#include <math.h>
-
-/* Fill a tile; without importance the weight is x^2. */
-static void put_super(struct tile *tile, const struct rows_in *in, size_t super)
-{
-    const float *x[TILE_LANES], *importance[TILE_LANES];
-
-    for (int g = 0; g < TILE_LANES; g++) {
-        const size_t at = 256 * super + 16 * (size_t)g;
-
-        x[g] = in->x + at;
-        importance[g] = in->importance ? in->importance + at % in->n_cols : NULL;
-    }
-    in->encode->gather(x, 16, tile->x);
-    if (in->importance)
-        in->encode->gather(importance, 16, tile->w);
-    for (int i = 0; i < 16 && !in->importance; i++)
-        for (int b = 0; b < TILE_LANES; b++)
-            tile->w[i][b] = tile->x[i][b] * tile->x[i][b];
-}
-
-/* The signed scale of largest magnitude, the first of equals. */
-static float largest(const float scales[16])
-{
-    float top = 0.0f;
-
-    for (int g = 0; g < 16; g++)
-        top = fabsf(scales[g]) > fabsf(top) ? scales[g] : top;
-    return top;
-}
+#include "quantize/super_6k.h"
 
 /* Code a super-block whose sub-blocks have been searched. */
 static void code_super(const struct encoders *encode, struct tile *tile,
@@ -45,17 +12,11 @@ static void code_super(const struct encoders *encode, struct tile *tile,
 {
     const struct codes codes = {.n = 16, .lo = -32, .hi = 31};
 
-    float top = largest(tile->scale);
-    if (fabsf(top) < 1e-15f) {
-        *out = (struct coded_6k){0};
+    if (!super_6k_scales(tile->scale, out)) {
+        memset(out->q, 0, sizeof(out->q));
         return;
     }
-    float inv = -128.0f / top;
-    out->d = f16_from_f32(1.0f / inv);
-    for (int g = 0; g < 16; g++) {
-        int code = nearest(inv * tile->scale[g]);
-
-        out->sc[g] = (int8_t)(code < 127 ? code : 127);
+    for (int g = 0; g < TILE_LANES; g++) {
         tile->scale[g] = f32_from_f16(out->d) * (float)out->sc[g];
         tile->offset[g] = 0.0f;
     }
@@ -78,7 +39,7 @@ void round_6k(const struct rows_in *in, void *out)
         const int n = n_supers - first < 2 ? 1 : 2;
 
         for (int t = 0; t < n; t++)
-            put_super(tiles[t], in, first + (size_t)t);
+            super_6k_put(in, first + (size_t)t, tiles[t]);
         in->encode->symmetric(tiles, n, 16, 32);
         for (int t = 0; t < n; t++, at += sizeof(struct q6_k)) {
             struct coded_6k coded;

@@ -54,6 +54,16 @@ void search_try(struct search *s, const struct candidate *candidates, int n)
     s->encode->judge(&s->tile, &s->codes, NULL, candidates, n, &s->best);
 }
 
+void search_around(struct search *s, const struct peaks *peaks)
+{
+    static const float factors[] = {0.96f, 0.98f, 1.02f, 1.04f};
+    enum { N = sizeof(factors) / sizeof(factors[0]) };
+    struct candidate list[N];
+
+    s->encode->scales(s->best.at.scale, factors, N, list);
+    s->encode->judge(&s->tile, &s->codes, peaks, list, N, &s->best);
+}
+
 void search_refit(struct search *s)
 {
     struct candidate refit = s->best.at;

@@ -37,6 +37,9 @@ void search_begin(struct search *s);
 /* Judge candidates whose scales and offsets are as they would be stored. */
 void search_try(struct search *s, const struct candidate *candidates, int n);
 
+/* Between scales tried: the best's 2 and 4 % smaller and larger, by encoders' judge(). */
+void search_around(struct search *s, const struct peaks *peaks);
+
 /* Refit the scale (and the offset) of the best to its own codes, round to halves, try. The latter
  * needs search_sums(). */
 void search_refit(struct search *s);

@@ -5,8 +5,8 @@
  * 8-bit codes of the scales around the nearest. Source: docs/rounding.md, "Search".
  */
 #include "quantize/nearest.h"
-#include "quantize/pack_blocks.h"
 #include "quantize/search.h"
+#include "quantize/super_6k.h"
 
 enum { REACH = 2 };
 
@@ -21,8 +21,12 @@ static struct candidate stored(const struct coded_6k *super, int step)
     const float d = f32_from_f16(super->d);
     struct candidate candidate = {0};
 
-    for (int g = 0; g < 16; g++)
-        candidate.scale[g] = d * (float)clamp_code(super->sc[g] + step);
+    for (int g = 0; g < TILE_LANES; g++) {
+        float code = (float)super->sc[g] + (float)step; /* clamped as floats: vectors */
+
+        code = code > -128.0f ? code : -128.0f;
+        candidate.scale[g] = d * (code < 127.0f ? code : 127.0f);
+    }
     return candidate;
 }
 
@@ -45,7 +49,7 @@ static void spread(const struct encoders *encode, const float scales[16],
     }
 }
 
-/* Every sub-block alone: from the symmetric search's scale in the tile, the extremum over m, m
+/* Every sub-block alone: from plain rounding's scale, which is in the tile, the extremum over m, m
  * growing by a constant factor towards the negative end of the codes (from 31) and the positive one
  * (from 30). */
 static void fit_super(struct search *s, struct coded_6k *super)
@@ -65,6 +69,7 @@ static void fit_super(struct search *s, struct coded_6k *super)
     s->encode->scales(peaks.x, ratios, 2 * N, list + 1);
     search_begin(s);
     s->encode->judge(&s->tile, &s->codes, &peaks, list, 1 + 2 * N, &s->best);
+    search_around(s, &peaks);
     search_refit(s);
     s->encode->fit(&s->tile, &s->codes, &s->best.at, &moments);
     spread(s->encode, s->best.at.scale, moments.wcc, super);
@@ -121,44 +126,57 @@ static float judge(struct search *s, const struct coded_6k *super)
     return total(s);
 }
 
-/* Improve on a block of plain rounding, where that is possible. */
-static void improve(struct search *s, struct q6_k *block)
+/* Improve on plain rounding; false where that is not possible. */
+static bool improve(struct search *s, const struct coded_6k *plain,
+                    struct coded_6k *super)
 {
-    struct coded_6k super, trial, plain = {.d = block->d};
-    struct candidate best;
+    const float limit = judge(s, plain);
+    struct coded_6k trial;
 
-    memcpy(plain.sc, block->scales, sizeof(plain.sc));
-    float limit = judge(s, &plain);
-    fit_super(s, &super);
-    float loss = search_near(s, &super);
-
-    trial = super;
+    fit_super(s, super);
+    float loss = search_near(s, super);
+    trial = *super;
     refit_super(s, &trial);
     float again = search_near(s, &trial);
     if (again < loss) {
         loss = again;
-        super = trial;
+        *super = trial;
     }
-    if (!(loss < limit))
-        return;
-    best = stored(&super, 0);
-    search_code(s, &best);
-    s->encode->take(&s->tile, 16, 32, super.q, 16);
-    pack_q6_k(&super, block);
+    return loss < limit;
 }
 
-/* Fill a tile with a super-block. */
-static void put_super(struct search *s, const struct rows_in *in, size_t super)
+static void pack(struct search *s, struct coded_6k *super, uint8_t *out)
 {
-    const float *x[TILE_LANES], *importance[TILE_LANES];
+    const struct candidate best = stored(super, 0);
+    struct q6_k block;
 
-    for (int g = 0; g < TILE_LANES; g++) {
-        const size_t at = 256 * super + 16 * (size_t)g;
+    search_code(s, &best);
+    s->encode->take(&s->tile, 16, 32, super->q, 16);
+    pack_q6_k(super, &block);
+    memcpy(out, &block, sizeof(block));
+}
 
-        x[g] = in->x + at;
-        importance[g] = in->importance ? in->importance + at % in->n_cols : NULL;
+/* The weights of the search, in the place of plain rounding's. */
+static void weigh(struct search *s, const float *importance)
+{
+    for (int i = 0; i < 16; i++) {
+        for (int b = 0; b < TILE_LANES; b++) {
+            float w = importance ? s->tile.w[i][b] : 1.0f;
+            s->tile.w[i][b] = w > s->floor ? w : s->floor;
+        }
     }
-    search_fill(s, x, in->importance ? importance : NULL);
+}
+
+/* What plain rounding makes of one super-block. */
+static void round_super(const struct rows_in *in, size_t super, uint8_t *out)
+{
+    struct rows_in one = *in;
+
+    one.x += 256 * super;
+    one.importance = in->importance ? in->importance + 256 * super % in->n_cols : NULL;
+    one.n_rows = 1;
+    one.n_cols = 256;
+    round_6k(&one, out);
 }
 
 void search_6k(const struct rows_in *in, void *out)
@@ -169,19 +187,22 @@ void search_6k(const struct rows_in *in, void *out)
     const size_t n_supers = in->n_rows * (in->n_cols / 256);
     uint8_t *at = out;
 
-    round_6k(in, out);
     for (size_t first = 0; first < n_supers; first += 2) {
         const int n = n_supers - first < 2 ? 1 : 2;
+        struct coded_6k plain[2], super;
 
         for (int t = 0; t < n; t++)
-            put_super(&s[t], in, first + (size_t)t);
+            super_6k_put(in, first + (size_t)t, tiles[t]);
         in->encode->symmetric(tiles, n, 16, 32);
+        for (int t = 0; t < n; t++) {
+            (void)super_6k_scales(tiles[t]->scale, &plain[t]);
+            weigh(&s[t], in->importance);
+        }
         for (int t = 0; t < n; t++, at += sizeof(struct q6_k)) {
-            struct q6_k block;
-
-            memcpy(&block, at, sizeof(block));
-            improve(&s[t], &block);
-            memcpy(at, &block, sizeof(block));
+            if (improve(&s[t], &plain[t], &super))
+                pack(&s[t], &super, at);
+            else
+                round_super(in, first + (size_t)t, at);
         }
     }
 }

@@ -107,17 +107,6 @@ static int add_ratios(float *ratios, int n, float m, float growth, int count)
     return n;
 }
 
-/* Between the scales tried: the best a little smaller and larger. */
-static void try_around(struct search *s, const struct peaks *peaks)
-{
-    static const float factors[] = {0.96f, 0.98f, 1.02f, 1.04f};
-    enum { N = sizeof(factors) / sizeof(factors[0]) };
-    struct candidate list[N];
-
-    s->encode->scales(s->best.at.scale, factors, N, list);
-    s->encode->judge(&s->tile, &s->codes, peaks, list, N, &s->best);
-}
-
 /* Without importance plain rounding's scale is the extremum over its largest code. */
 static struct candidate extremum_over(const struct peaks *peaks, enum block_type type,
                                       int lo)
@@ -157,7 +146,7 @@ static void search_signed_run(struct search *s, const struct run *run)
     n = add_ratios(ratios, n, trials->along, trials->growth, count);
     s->encode->scales(peaks.positive, ratios, n, list + 1);
     s->encode->judge(&s->tile, &s->codes, &peaks, list, n + 1, &s->best);
-    try_around(s, &peaks);
+    search_around(s, &peaks);
     search_refit(s);
     pack_run(s, run, had_plain);
 }
