@@ -50,19 +50,30 @@ struct run {
     atomic_ullong n_exact; /* blocks on the grid */
 };
 
+/* Each magnitude, as bits, into a maximum of its own. */
+static inline void largest_of(const float *x, size_t n, int32_t *most)
+{
+    for (size_t i = 0; i < n; i++) {
+        int32_t bits;
+        memcpy(&bits, &x[i], sizeof(bits));
+        bits &= 0x7fffffff;
+        most[i] = bits > most[i] ? bits : most[i];
+    }
+}
+
 /* The largest magnitude as bits: integers of non-negative floats order as the floats do, and NaN
  * and infinity come out above every finite number. */
 static uint32_t largest_bits(const float *x, size_t n)
 {
-    uint32_t most = 0;
+    enum { SIDE = 16 }; /* several maxima side by side: none waits for the one before */
+    int32_t most[SIDE] = {0};
 
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, &x[i], sizeof(bits));
-        bits &= 0x7fffffff;
-        most = bits > most ? bits : most;
-    }
-    return most;
+    for (; n >= SIDE; n -= SIDE, x += SIDE)
+        largest_of(x, SIDE, most);
+    largest_of(x, n, most);
+    for (int j = 1; j < SIDE; j++)
+        most[0] = most[j] > most[0] ? most[j] : most[0];
+    return (uint32_t)most[0];
 }
 
 static const float *importance_of(const struct run *run, uint64_t row)
