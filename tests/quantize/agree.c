@@ -81,7 +81,7 @@ static bool same_ways(const struct encoders *fast, int n)
 
         for (int lane = 0; lane < TILE_LANES; lane++)
             lanes[lane] =
-                weights + 32 * ((16 * t + (lane < 14 ? lane : 14)) % BLOCKS) + 1;
+                weights + 32 * ((16 * t + (lane < 14 ? lane : 14)) % (BLOCKS - 1)) + 1;
         b = a;
         encode_scalar.gather(lanes, n, a.x);
         fast->gather(lanes, n, b.x);
