@@ -144,6 +144,11 @@ static enum status read_tree(const char *path, json_t **out, struct error *err)
         free(text);
         return fail(err, ERR_CORRUPT, "%s: more than %d values", path, MAX_VALUES);
     }
+    if (n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
+        free(text);
+        return fail(err, ERR_CORRUPT,
+                    "%s: begins with a byte order mark, which JSON does not have", path);
+    }
     *out = parse(text, n, &trouble);
     st = *out ? OK : bad_json(path, text, n, &trouble, err);
     free(text);

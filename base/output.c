@@ -63,6 +63,9 @@ static enum status check_target(const struct output *dst, struct error *err)
 {
     struct stat info;
 
+    if (strcmp(dst->path, "-") == 0)
+        return fail(err, ERR_USAGE,
+                    "-: written to a file, not to standard output (./- is a file)");
     if (stat(dst->path, &info) != 0) {
         if (errno == ENOENT || errno == ENOTDIR)
             return OK;

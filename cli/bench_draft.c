@@ -103,7 +103,7 @@ static enum status time_rounds(const struct draft_bench *bench, struct drafter *
     enum status st = all ? OK : fail(err, ERR_NOMEM, "no memory for %zu times", n);
     struct times times;
 
-    for (size_t k = 0; k <= DRAFT_PASS; k++)
+    for (size_t k = 0; k <= DRAFT_PASS && all; k++)
         times.of[k] = all + k * n;
     for (int64_t i = 0; i < bench->n_rounds && st == OK; i++)
         st = time_round(bench, drafter, i, &times, err);

@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <string.h>
 #include <sys/resource.h>
 
 /* The most memory this process ever had resident, in bytes. */
@@ -220,6 +221,8 @@ int cmd_convert(int argc, char **argv)
         return code;
     if (!request.out)
         return args_refuse(&verb, "-o OUT.gguf is missing");
+    if (strcmp(request.out, "-") == 0)
+        return args_refuse(&verb, "-o -: files are written out of order, not to stdout");
     ui_begin(&ui, &verb, &args);
     code = ui_end(&ui, convert(args.operands[0], &request, &ui, &err), &err);
     conversion_free(&request);

@@ -154,6 +154,26 @@ static enum status add_value(struct chat_templates *to, const char *name,
     return add(to, name, json_string_value(text), json_string_length(text), path, err);
 }
 
+static const char *name_of(const json_t *item)
+{
+    return json_string_value(json_object_get(item, "name"));
+}
+
+/* True when a later item has the name too: the last of a list counts, as where a list is made into a
+ * mapping. */
+static bool is_replaced(const json_t *list, size_t i)
+{
+    const char *name = name_of(json_array_get(list, i));
+
+    for (size_t k = i + 1; name && k < json_array_size(list); k++) {
+        const char *later = name_of(json_array_get(list, k));
+
+        if (later && strcmp(later, name) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* A text, a list of {name, template}, or a mapping from names to texts. */
 static enum status add_values(struct chat_templates *to, json_t *value, const char *path,
                               struct error *err)
@@ -172,9 +192,9 @@ static enum status add_values(struct chat_templates *to, json_t *value, const ch
                     path);
     json_array_foreach(value, i, item)
     {
-        if (st == OK)
-            st = add_value(to, json_string_value(json_object_get(item, "name")),
-                           json_object_get(item, "template"), path, err);
+        if (st == OK && !is_replaced(value, i))
+            st = add_value(to, name_of(item), json_object_get(item, "template"), path,
+                           err);
     }
     json_object_foreach(value, name, item)
     {

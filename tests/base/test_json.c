@@ -273,6 +273,20 @@ Test(json_read_file, keeps_to_its_rules)
     fixture_remove(folder);
 }
 
+Test(json_read_file, a_byte_order_mark_is_named)
+{
+    static const char marked[] = "\xef\xbb\xbf{}";
+    char folder[FIXTURE_PATH], path[FIXTURE_PATH];
+    struct error err = {0};
+
+    fixture_folder(folder);
+    fixture_join(path, folder, "config.json");
+    fixture_write(path, marked, sizeof(marked) - 1);
+    cr_expect_eq(json_read_file(path, &(json_t *){NULL}, &err), ERR_CORRUPT);
+    cr_expect_not_null(strstr(err.text, "begins with a byte order mark"), "%s", err.text);
+    fixture_remove(folder);
+}
+
 /* {"a": [1,1,...,1]}: the object, the list and n numbers are n + 2 values. */
 static enum status read_numbers(const char *path, size_t n, struct error *err)
 {

@@ -68,4 +68,13 @@ status 0
 run convert m -o elsewhere/other.gguf --type Q4_0 --ple inline --quiet --force
 status 0
 
+# "-" is no name of a file
+for verb in "convert m -o - --type Q8_0" "convert m -o - --type Q8_0 --ple inline" \
+    "reference m --text text --ctx 64 -o -" "logits m --ids ids -o -"; do
+    # shellcheck disable=SC2086
+    run $verb --quiet --no-progress
+    status 2
+done
+[ -z "$(ls -A | grep -e '^-')" ] || complain 'a file is called -'
+
 finish

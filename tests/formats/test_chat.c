@@ -95,6 +95,21 @@ Test(chat, template_of_the_configuration_may_be_a_text_a_list_or_a_mapping)
     }
 }
 
+Test(chat, last_template_of_a_name_in_a_list_counts)
+{
+    struct chat_templates found;
+
+    put("tokenizer_config.json",
+        "{\"chat_template\": [{\"name\": \"default\", \"template\": \"first\"},"
+        " {\"name\": \"tool_use\", \"template\": \"tools\"},"
+        " {\"name\": \"default\", \"template\": \"last\"}]}");
+    found = find();
+    cr_expect_eq(found.n, 2);
+    expect_template(&found, "default", "last");
+    expect_template(&found, "tool_use", "tools");
+    chat_templates_free(&found);
+}
+
 Test(chat, template_of_the_processor_is_the_last_resort)
 {
     struct chat_templates found;
