@@ -64,7 +64,7 @@ static enum status find_part(const struct merges *merges, const struct pieces *p
     *id = pieces_find(pieces, text, n);
     if (*id < 0)
         return fail(err, ERR_CORRUPT, "merge %zu: \"%.*s\" is not in the vocabulary",
-                    merges->n, n < 40 ? (int)n : 40, text);
+                    merges->n, piece_shown(n), text);
     return OK;
 }
 
@@ -82,9 +82,9 @@ enum status merges_add(struct merges *merges, const struct pieces *pieces,
     made.result = joined(pieces, left, n_left, right, n_right);
     if (made.result < 0)
         return fail(err, ERR_CORRUPT,
-                    "merge %zu: \"%.40s\" and \"%.40s\" make a text that is not in the "
+                    "merge %zu: \"%.*s\" and \"%.*s\" make a text that is not in the "
                     "vocabulary",
-                    merges->n, left, right);
+                    merges->n, piece_shown(n_left), left, piece_shown(n_right), right);
     if (byte_of_piece(left, n_left) >= 0 || byte_of_piece(right, n_right) >= 0)
         return fail(err, ERR_UNSUPPORTED,
                     "merge %zu: merges of byte pieces are not supported", merges->n);
@@ -96,8 +96,9 @@ enum status merges_add(struct merges *merges, const struct pieces *pieces,
     slot = locate(merges, made.left, made.right);
     if (slot->rank != RANK_NONE)
         return fail(err, ERR_CORRUPT,
-                    "merge %zu: \"%.40s\" and \"%.40s\" are merge %u already", merges->n,
-                    left, right, (unsigned)slot->rank);
+                    "merge %zu: \"%.*s\" and \"%.*s\" are merge %u already", merges->n,
+                    piece_shown(n_left), left, piece_shown(n_right), right,
+                    (unsigned)slot->rank);
     *slot = made;
     merges->list[merges->n++] = (struct merge){made.left, made.right};
     return OK;

@@ -111,19 +111,19 @@ static enum status check(const struct pieces *pieces, uint64_t id, const char *t
     size_t n_old;
 
     if (id >= PIECES_MAX)
-        return fail(err, ERR_UNSUPPORTED, "piece \"%.40s\" has id %llu, the limit is %d",
-                    text, (unsigned long long)id, PIECES_MAX - 1);
+        return fail(err, ERR_UNSUPPORTED, "piece \"%.*s\" has id %llu, the limit is %d",
+                    piece_shown(n), text, (unsigned long long)id, PIECES_MAX - 1);
     if (n >= PIECE_MAX_BYTES || pieces->n_text + n + 1 >= PIECE_HOLE)
         return fail(err, ERR_UNSUPPORTED, "piece %llu is %zu bytes long",
                     (unsigned long long)id, n);
     if (pieces_has(pieces, (size_t)id))
-        return fail(err, ERR_CORRUPT, "two pieces have id %llu: \"%.40s\" and \"%.40s\"",
+        return fail(err, ERR_CORRUPT, "two pieces have id %llu: \"%.40s\" and \"%.*s\"",
                     (unsigned long long)id, pieces_text(pieces, (size_t)id, &n_old),
-                    text);
+                    piece_shown(n), text);
     twin = pieces_find(pieces, text, n);
     if (twin >= 0)
-        return fail(err, ERR_CORRUPT, "piece \"%.40s\" is there twice, as %d and as %llu",
-                    text, (int)twin, (unsigned long long)id);
+        return fail(err, ERR_CORRUPT, "piece \"%.*s\" is there twice, as %d and as %llu",
+                    piece_shown(n), text, (int)twin, (unsigned long long)id);
     return OK;
 }
 

@@ -35,6 +35,13 @@ struct pieces {
     size_t n_slots;
 };
 
+/* How many of a text's n bytes a sentence shows, for "%.*s": texts come from within files, where
+ * nothing ends them. */
+static inline int piece_shown(size_t n)
+{
+    return n < 40 ? (int)n : 40;
+}
+
 /* Give `id` its text. ERR_CORRUPT when the id or the text is there already (the sentence names
  * both), ERR_UNSUPPORTED beyond the limits above, ERR_NOMEM. */
 MUST_CHECK enum status pieces_set(struct pieces *pieces, uint64_t id, const char *text,
