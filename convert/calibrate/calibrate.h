@@ -88,7 +88,8 @@ enum { N_CALIBRATE_DEFAULTS = 5 };
 void calibrate_default_documents(struct calibrate_document out[N_CALIBRATE_DEFAULTS]);
 
 struct calibrate_cut {
-    uint32_t n_ctx;      /* tokens a chunk; 0: 512, for encoders 64 with the prompts they know */
+    uint32_t
+        n_ctx; /* tokens a chunk; 0: 512, for encoders 64 with the prompts they know */
     uint64_t tokens;     /* at most; 0: 131072 */
     unsigned held_every; /* 0: nothing is held out */
 };
