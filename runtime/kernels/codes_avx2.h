@@ -209,4 +209,13 @@ INLINE void k_factors_avx2(const uint8_t *const *row, size_t at, __m256 s[8], __
     spread_avx2(_mm256_unpackhi_epi16(high[0], high[1]), dmin, m + 4);
 }
 
+/* out[j]: the two scales of sub-block j of the Q6_K block at byte `at`, 16 bits each, of 8 rows. */
+INLINE void q6_scales_avx2(const uint8_t *const *row, size_t at, __m256i out[8])
+{
+    for (int r = 0; r < 8; r++)
+        out[r] =
+            _mm256_cvtepi8_epi16(load_128(row[r] + at + offsetof(struct q6_k, scales)));
+    transpose_avx2(out);
+}
+
 #endif
