@@ -26,6 +26,17 @@ static inline struct column column_at(struct tile *const *tiles, int number)
     return (struct column){tiles[number / TILE_COLUMNS], WIDTH * (number % TILE_COLUMNS)};
 }
 
+/* The columns to search side by side from number `at` on: PAIR, the last one alone, or none. */
+static inline int columns_from(struct tile *const *tiles, int n_tiles, int at,
+                               struct column c[PAIR])
+{
+    const int left = n_tiles * TILE_COLUMNS - at, count = left < PAIR ? left : PAIR;
+
+    for (int p = 0; p < count; p++)
+        c[p] = column_at(tiles, at + p);
+    return count;
+}
+
 static inline vec x_of(const struct column *c, int i)
 {
     return load(&c->tile->x[i][c->b]);
@@ -171,19 +182,13 @@ INLINE void symmetric_columns(const struct column *c, const int count, int n, in
 
 static void symmetric(struct tile *const *tiles, int n_tiles, int n, int half)
 {
-    const int n_columns = n_tiles * TILE_COLUMNS;
     struct column c[PAIR];
-    int at = 0;
 
-    for (; at + PAIR <= n_columns; at += PAIR) {
-        for (int p = 0; p < PAIR; p++)
-            c[p] = column_at(tiles, at + p);
-        symmetric_columns(c, PAIR, n, half);
-    }
-    if (at < n_columns) {
-        c[0] = column_at(tiles, at);
-        symmetric_columns(c, 1, n, half);
-    }
+    for (int at = 0, count; (count = columns_from(tiles, n_tiles, at, c)); at += count)
+        if (count == PAIR)
+            symmetric_columns(c, PAIR, n, half);
+        else
+            symmetric_columns(c, 1, n, half);
 }
 
 /* ---- scale and minimum ---- */
@@ -372,19 +377,13 @@ INLINE void asymmetric_columns(const struct column *c, const int count,
 static void asymmetric(struct tile *const *tiles, int n_tiles,
                        const struct ladder *ladder)
 {
-    const int n_columns = n_tiles * TILE_COLUMNS;
     struct column c[PAIR];
-    int at = 0;
 
-    for (; at + PAIR <= n_columns; at += PAIR) {
-        for (int p = 0; p < PAIR; p++)
-            c[p] = column_at(tiles, at + p);
-        asymmetric_columns(c, PAIR, ladder);
-    }
-    if (at < n_columns) {
-        c[0] = column_at(tiles, at);
-        asymmetric_columns(c, 1, ladder);
-    }
+    for (int at = 0, count; (count = columns_from(tiles, n_tiles, at, c)); at += count)
+        if (count == PAIR)
+            asymmetric_columns(c, PAIR, ladder);
+        else
+            asymmetric_columns(c, 1, ladder);
 }
 
 #endif
