@@ -36,12 +36,9 @@ static void spread(const struct encoders *encode, const float scales[16],
 {
     static const struct divisors divisors = {
         .first = -122.0f, .step = -0.5f, .n = 17, .lo = -128, .hi = 127};
-    float top = 0.0f;
+    const float step =
+        encode->spread(scales, weights, 16, super_6k_largest(scales), &divisors);
 
-    for (int g = 0; g < 16; g++)
-        top = fabsf(scales[g]) > fabsf(top) ? scales[g] : top;
-
-    float step = encode->spread(scales, weights, 16, top, &divisors);
     super->d = f16_from_f32(step);
     for (int g = 0; g < 16; g++) {
         int code = step != 0.0f ? nearest(scales[g] / step) : 0;

@@ -27,8 +27,7 @@ void super_6k_put(const struct rows_in *in, size_t super, struct tile *tile)
             tile->w[i][b] = tile->x[i][b] * tile->x[i][b];
 }
 
-/* The signed scale of largest magnitude, the first of equals. */
-static float largest(const float scales[TILE_LANES])
+float super_6k_largest(const float scales[TILE_LANES])
 {
     float top = 0.0f;
 
@@ -39,7 +38,7 @@ static float largest(const float scales[TILE_LANES])
 
 bool super_6k_scales(const float found[TILE_LANES], struct coded_6k *out)
 {
-    const float top = largest(found);
+    const float top = super_6k_largest(found);
 
     out->d = 0;
     memset(out->sc, 0, sizeof(out->sc));
