@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { GUESSES = 4 }; /* in a row: the default of `carat run` */
+enum { GUESSES = 4 }; /* in a row: what one costs is their mean */
 
 static const double acceptances[] = {0.5, 0.6, 0.7, 0.8, 0.9};
 enum { N_ACCEPTANCES = sizeof(acceptances) / sizeof(acceptances[0]) };

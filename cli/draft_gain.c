@@ -1,16 +1,12 @@
 #include "cli/draft_gain.h"
+#include "runtime/runtime.h"
 
 #include <math.h>
 
 double draft_speed_up(const struct draft_costs *costs, double acceptance, int n_guesses)
 {
-    double tokens = 1.0, all_true = 1.0;
-
-    for (int i = 0; i < n_guesses; i++) {
-        all_true *= acceptance;
-        tokens += all_true;
-    }
-    return tokens / (n_guesses * costs->guess + costs->verify[n_guesses + 1]);
+    return drafted_tokens(acceptance, (size_t)n_guesses) /
+           (n_guesses * costs->guess + costs->verify[n_guesses + 1]);
 }
 
 int draft_best_guesses(const struct draft_costs *costs, double acceptance)

@@ -1,16 +1,9 @@
 /*
  * draft_gain.h - what drafting gains, computed from what its parts cost
  *
- * A step of n guesses costs n guesses and one pass of the target over n + 1 tokens. When each guess comes
- * true with probability a, whatever came before, and the first that does not ends the step, a step
- * gives on average
- *
- *     1 + a + a^2 + ... + a^n
- *
- * tokens: the last is the target's own. All costs are in decode steps of the target alone, which gives one
- * token for one; so the tokens of a step over its cost are the speed-up.
- *
- * Source: Leviathan, Kalman and Matias, Fast Inference from Transformers via Speculative Decoding (2023), section 3.
+ * A step of n guesses costs n guesses and one pass of the target over n + 1 tokens, and gives
+ * drafted_tokens() of runtime.h. All costs are in decode steps of the target alone, which gives one token for
+ * one; so the tokens of a step over its cost are the speed-up.
  */
 #ifndef CLI_DRAFT_GAIN_H
 #define CLI_DRAFT_GAIN_H

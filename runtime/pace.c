@@ -1,4 +1,5 @@
 #include "runtime/pace.h"
+#include "runtime/runtime.h"
 
 enum { LONGEST_PAUSE = 32 };
 
@@ -6,18 +7,30 @@ enum { LONGEST_PAUSE = 32 };
  * in three. */
 static const double MEMORY = 0.9, FIRST_TRUE = 2.0, FIRST_FALSE = 1.0;
 
+double drafted_tokens(double acceptance, size_t n_guesses)
+{
+    double tokens = 1.0, all_true = 1.0;
+
+    for (size_t i = 0; i < n_guesses; i++) {
+        all_true *= acceptance;
+        tokens += all_true;
+    }
+    return tokens;
+}
+
 /* The number of guesses with the most tokens for their time; 0 when no number pays. */
 static size_t best(const struct pace *pace)
 {
     const double acceptance = pace->n_true / (pace->n_true + pace->n_false);
-    double tokens = 1.0, all_true = 1.0, most = 1.0;
+    double most = 1.0;
     size_t n = 0;
 
     for (size_t i = 1; i <= pace->most; i++) {
-        all_true *= acceptance;
-        tokens += all_true;
-        if (tokens / (1.0 + pace->price * (double)i) > most) {
-            most = tokens / (1.0 + pace->price * (double)i);
+        const double gain =
+            drafted_tokens(acceptance, i) / (1.0 + pace->price * (double)i);
+
+        if (gain > most) {
+            most = gain;
             n = i;
         }
     }

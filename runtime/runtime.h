@@ -223,6 +223,14 @@ MUST_CHECK enum status drafter_guess(struct drafter *drafter, struct sequence *s
                                      int32_t *tokens, struct error *err);
 void drafter_free(struct drafter *drafter); /* NULL is fine */
 
+/* How many tokens a step of n guesses gives on average: 1 + a + ... + a^n, the last of them the
+ * target's own, when each guess comes true with chance a, whatever came before, and the first that does
+ * not ends the step.
+ *
+ * Source: Leviathan, Kalman and Matias, Fast Inference from Transformers via Speculative Decoding (2023),
+ * section 3. */
+double drafted_tokens(double acceptance, size_t n_guesses);
+
 /* ---- sampling ---- */
 
 struct sampler {
