@@ -47,17 +47,22 @@ says_part 'File too large'
 [ ! -e "$work/big.gguf" ] || complain 'part of a file has its name'
 [ -s "$work/.big.gguf.partial" ] || complain 'nothing to resume from'
 
+# maps FILE : the child maps it before long; $i counts the seconds, 9 that it never did
+maps() {
+    for i in 1 2 3 4 5 6 7 8 9; do
+        grep -q "$1" "/proc/$child/maps" 2> /dev/null && break
+        sleep 1
+    done
+    [ "$i" != 9 ]
+}
+
 # a model that becomes shorter while it is mapped: a sentence, no signal. It is mapped before the
 # prompt is read, and the prompt comes afterwards.
 "$carat" run "$work/copy.gguf" -n 1 --quiet < "$work/fifo" > "$work/out" 2> "$work/err" &
 child=$!
 command='carat run, of a model that shrinks'
 exec 7> "$work/fifo"
-for i in 1 2 3 4 5 6 7 8 9; do
-    grep -q copy.gguf "/proc/$child/maps" 2> /dev/null && break
-    sleep 1
-done
-if [ "$i" != 9 ]; then
+if maps copy.gguf; then
     truncate -s 4096 "$work/copy.gguf"
     printf 'hello' >&7
     exec 7>&-
@@ -74,11 +79,7 @@ fi
 child=$!
 command='carat run >&- 2>&-'
 exec 7> "$work/fifo"
-for i in 1 2 3 4 5 6 7 8 9; do
-    grep -q m.gguf "/proc/$child/maps" 2> /dev/null && break
-    sleep 1
-done
-if [ "$i" != 9 ]; then
+if maps m.gguf; then
     for fd in 1 2; do
         [ "$(readlink "/proc/$child/fd/$fd")" = /dev/null ] || complain "$fd is a file"
     done

@@ -62,17 +62,19 @@ static void write_to(const struct adapter_files *ad, const char *config)
                  err.text);
 }
 
-static void begin(struct adapter_files *ad)
+static void begin(struct tiny *tiny, struct adapter_files *ad, enum tiny_kind kind)
 {
+    tiny_begin(tiny, kind);
     *ad = (struct adapter_files){0};
     fixture_folder(ad->folder);
 }
 
-static void end(struct adapter_files *ad)
+static void end(struct tiny *tiny, struct adapter_files *ad)
 {
     for (size_t i = 0; i < ad->n; i++)
         free((void *)(uintptr_t)ad->items[i].data);
     fixture_remove(ad->folder);
+    tiny_end(tiny);
 }
 
 /* ---- a base with the adapter merged ---- */
@@ -176,10 +178,9 @@ Test(adapter, a_change_of_a_tied_head_unties_it_and_leaves_the_lookup_alone)
     struct tiny tiny;
     struct adapter_files ad;
 
-    tiny_begin(&tiny, TINY_E2B);
+    begin(&tiny, &ad, TINY_E2B);
     const struct tiny_tensor *t = tiny_tensor(&tiny, "embed_tokens.weight");
     const size_t rows = (size_t)t->dims[0], cols = (size_t)t->dims[1];
-    begin(&ad);
     const float *a = add(&ad, "base_model.model.lm_head.lora_A.weight", RANK, cols, 0);
     const float *b = add(&ad, "base_model.model.lm_head.lora_B.weight", rows, RANK, 0);
     write_to(&ad, PEFT);
@@ -191,8 +192,7 @@ Test(adapter, a_change_of_a_tied_head_unties_it_and_leaves_the_lookup_alone)
     expect_numbers(model, "output.weight", want, rows * cols);
     model_close(model);
     free(want);
-    end(&ad);
-    tiny_end(&tiny);
+    end(&tiny, &ad);
 }
 
 Test(adapter, mlx_factors_of_a_table_are_not_transposed)
@@ -200,10 +200,9 @@ Test(adapter, mlx_factors_of_a_table_are_not_transposed)
     struct tiny tiny;
     struct adapter_files ad;
 
-    tiny_begin(&tiny, TINY_E2B);
+    begin(&tiny, &ad, TINY_E2B);
     const struct tiny_tensor *t = tiny_tensor(&tiny, "embed_tokens.weight");
     const size_t rows = (size_t)t->dims[0], cols = (size_t)t->dims[1];
-    begin(&ad);
     const float *a = add(&ad, "language_model.model.embed_tokens.lora_a", rows, RANK, 0);
     const float *b = add(&ad, "language_model.model.embed_tokens.lora_b", RANK, cols, 0);
     write_to(&ad, MLX);
@@ -214,8 +213,7 @@ Test(adapter, mlx_factors_of_a_table_are_not_transposed)
     expect_numbers(model, "token_embd.weight", want, rows * cols);
     model_close(model);
     free(want);
-    end(&ad);
-    tiny_end(&tiny);
+    end(&tiny, &ad);
 }
 
 /* ---- experts ---- */
@@ -225,11 +223,10 @@ Test(adapter, a_pair_for_one_expert_changes_that_expert_alone)
     struct tiny tiny;
     struct adapter_files ad;
 
-    tiny_begin(&tiny, TINY_MOE);
+    begin(&tiny, &ad, TINY_MOE);
     const struct tiny_tensor *t = tiny_tensor(&tiny, "layers.0.experts.gate_up_proj");
     const size_t half = (size_t)t->dims[1] / 2, in = (size_t)t->dims[2];
     const size_t n = (size_t)tiny_elements(t);
-    begin(&ad);
 #define UP2 "base_model.model.model.layers.0.experts.2.up_proj"
     const float *a = add(&ad, UP2 ".lora_A.weight", RANK, in, 0);
     const float *b = add(&ad, UP2 ".lora_B.weight", half, RANK, 0);
@@ -241,8 +238,7 @@ Test(adapter, a_pair_for_one_expert_changes_that_expert_alone)
     expect_numbers(model, "blk.0.ffn_gate_up_exps.weight", want, n);
     model_close(model);
     free(want);
-    end(&ad);
-    tiny_end(&tiny);
+    end(&tiny, &ad);
 }
 
 Test(adapter, mlx_factors_of_all_experts_change_their_projection)
@@ -250,11 +246,10 @@ Test(adapter, mlx_factors_of_all_experts_change_their_projection)
     struct tiny tiny;
     struct adapter_files ad;
 
-    tiny_begin(&tiny, TINY_MOE);
+    begin(&tiny, &ad, TINY_MOE);
     const struct tiny_tensor *t = tiny_tensor(&tiny, "layers.1.experts.gate_up_proj");
     const size_t n_experts = (size_t)t->dims[0], half = (size_t)t->dims[1] / 2,
                  in = (size_t)t->dims[2], n = (size_t)tiny_elements(t);
-    begin(&ad);
 #define GATE1 "language_model.model.layers.1.experts.switch_glu.gate_proj"
     const float *a = add(&ad, GATE1 ".lora_a", n_experts, RANK, in);
     const float *b = add(&ad, GATE1 ".lora_b", n_experts, half, RANK);
@@ -268,8 +263,7 @@ Test(adapter, mlx_factors_of_all_experts_change_their_projection)
     expect_numbers(model, "blk.1.ffn_gate_up_exps.weight", want, n);
     model_close(model);
     free(want);
-    end(&ad);
-    tiny_end(&tiny);
+    end(&tiny, &ad);
 }
 
 /* ---- files and names ---- */
@@ -291,9 +285,8 @@ Test(adapter, its_own_name_in_a_path_and_modules_of_the_towers_change_nothing)
     struct adapter_files ad;
     size_t out, in;
 
-    tiny_begin(&tiny, TINY_E2B);
+    begin(&tiny, &ad, TINY_E2B);
     const size_t n = q_elements(&tiny, &out, &in);
-    begin(&ad);
 #define TOWER "base_model.model.model.vision_tower.encoder.layers.0.self_attn.q_proj"
     add(&ad, TOWER ".linear.lora_A.weight", RANK, 7, 0);
     add(&ad, TOWER ".linear.lora_B.weight", 9, RANK, 0);
@@ -307,8 +300,7 @@ Test(adapter, its_own_name_in_a_path_and_modules_of_the_towers_change_nothing)
     expect_numbers(model, "blk.0.attn_q.weight", want, n);
     model_close(model);
     free(want);
-    end(&ad);
-    tiny_end(&tiny);
+    end(&tiny, &ad);
 }
 
 Test(adapter, the_file_of_its_weights_names_it_too)
@@ -320,9 +312,8 @@ Test(adapter, the_file_of_its_weights_names_it_too)
     char path[FIXTURE_PATH];
     size_t out, in;
 
-    tiny_begin(&tiny, TINY_E2B);
+    begin(&tiny, &ad, TINY_E2B);
     q_elements(&tiny, &out, &in);
-    begin(&ad);
     add(&ad, Q0 ".lora_A.weight", RANK, in, 0);
     add(&ad, Q0 ".lora_B.weight", out, RANK, 0);
     write_to(&ad, PEFT);
@@ -332,8 +323,7 @@ Test(adapter, the_file_of_its_weights_names_it_too)
     fixture_join(path, ad.folder, "adapter.gguf");
     fixture_write(path, "GGUF", 4);
     expect_refused(&tiny, path, "a GGUF adapter is for llama.cpp to apply");
-    end(&ad);
-    tiny_end(&tiny);
+    end(&tiny, &ad);
 }
 
 Test(adapter, a_gguf_takes_none)
@@ -355,9 +345,8 @@ Test(adapter, numbers_that_are_text_and_weights_in_two_forms_are_refused)
     struct adapter_files ad;
     size_t out, in;
 
-    tiny_begin(&tiny, TINY_E2B);
+    begin(&tiny, &ad, TINY_E2B);
     q_elements(&tiny, &out, &in);
-    begin(&ad);
     add(&ad, Q0 ".lora_A.weight", RANK, in, 0);
     add(&ad, Q0 ".lora_B.weight", out, RANK, 0);
     write_to(&ad, "{\"peft_type\": \"LORA\", \"r\": 3, \"lora_alpha\": \"6\"}");
@@ -367,8 +356,7 @@ Test(adapter, numbers_that_are_text_and_weights_in_two_forms_are_refused)
     add(&ad, Q0 ".weight", out, in, 0);
     write_to(&ad, PEFT);
     expect_refused(&tiny, ad.folder, "a whole weight beside factors");
-    end(&ad);
-    tiny_end(&tiny);
+    end(&tiny, &ad);
 }
 
 Test(adapter, two_whole_kronecker_factors_take_the_rank_of_the_configuration)
@@ -377,9 +365,8 @@ Test(adapter, two_whole_kronecker_factors_take_the_rank_of_the_configuration)
     struct adapter_files ad;
     size_t out, in;
 
-    tiny_begin(&tiny, TINY_E2B);
+    begin(&tiny, &ad, TINY_E2B);
     const size_t n = q_elements(&tiny, &out, &in);
-    begin(&ad);
     const float *w1 = add(&ad, Q0 ".lokr_w1", 2, 4, 0);
     const float *w2 = add(&ad, Q0 ".lokr_w2", out / 2, in / 4, 0);
     write_to(&ad, "{\"peft_type\": \"LOKR\", \"r\": 8, \"alpha\": 8, "
@@ -394,6 +381,5 @@ Test(adapter, two_whole_kronecker_factors_take_the_rank_of_the_configuration)
     expect_numbers(model, "blk.0.attn_q.weight", want, n);
     model_close(model);
     free(want);
-    end(&ad);
-    tiny_end(&tiny);
+    end(&tiny, &ad);
 }
