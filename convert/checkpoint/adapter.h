@@ -124,7 +124,7 @@ struct merge {
     const struct raw_tensor *magnitude;
     uint64_t rank;
     uint64_t rows_per_expert;      /* those of the tensor, where there are no experts */
-    uint64_t part_from, part_rows; /* of each expert's rows, those that change */
+    uint64_t part_from, part_rows; /* of each expert's rows, those that change; 0: all */
     float scale;
     const void *own;      /* what else a kind needs */
     const uint64_t *rows; /* row i of tensor 0 replaces rows[i]; `rank` of them */
@@ -141,8 +141,8 @@ const uint8_t *merge_bytes(const struct merge *m, const uint8_t *const *bytes,
                            const struct raw_tensor *raw);
 /* One element of a stored tensor. */
 float merge_number(const struct raw_tensor *raw, const uint8_t *bytes, uint64_t at);
-/* True when rows [first, first + n) are among those that change. */
-bool low_rank_touches(const struct merge *m, uint64_t first, uint64_t n);
+/* True when some of rows [first, first + n) change: what changes none of them is not read for them. */
+bool merge_touches(const struct merge *m, uint64_t first, uint64_t n);
 void low_rank_apply(const struct merge *m, const uint8_t *const *bytes, uint64_t from,
                     uint64_t n, float *x);
 

@@ -140,11 +140,11 @@ static uint64_t next_part(const struct merge *m, uint64_t row, uint64_t *count)
     return row;
 }
 
-bool low_rank_touches(const struct merge *m, uint64_t first, uint64_t n)
+bool merge_touches(const struct merge *m, uint64_t first, uint64_t n)
 {
     uint64_t count;
 
-    return next_part(m, first, &count) < first + n;
+    return m->part_rows == 0 || next_part(m, first, &count) < first + n;
 }
 
 void low_rank_apply(const struct merge *m, const uint8_t *const *bytes, uint64_t from,

@@ -9,18 +9,12 @@
 
 /* ---- the provider ---- */
 
-/* A pair for one of many experts is not read for the rows of others. */
-static bool is_read(const struct merge *m, uint64_t first, uint64_t n)
-{
-    return m->apply != low_rank_apply || low_rank_touches(m, first, n);
-}
-
 static size_t merge_fetch_bytes(const struct source_tensor *t, uint64_t first, uint64_t n)
 {
     const struct merge *m = t->self;
     size_t sum = m->base.provider->fetch_bytes(&m->base, first, n);
 
-    if (!is_read(m, first, n))
+    if (!merge_touches(m, first, n))
         return sum;
     for (size_t i = 0; i < m->n_tensors; i++)
         sum += (size_t)m->tensors[i]->t->n_bytes;
@@ -35,7 +29,7 @@ static enum status merge_fetch(const struct source_tensor *t, uint64_t first, ui
     enum status st = m->base.provider->fetch(&m->base, first, n, to, err);
 
     to += m->base.provider->fetch_bytes(&m->base, first, n);
-    if (st != OK || !is_read(m, first, n))
+    if (st != OK || !merge_touches(m, first, n))
         return st;
     for (size_t i = 0; i < m->n_tensors && st == OK; i++) {
         const struct raw_tensor *part = m->tensors[i];
@@ -53,7 +47,7 @@ static void merge_decode(const struct source_tensor *t, const struct fetched *in
     const uint8_t *at = in->raw, *bytes[MERGE_TENSORS] = {0};
 
     m->base.provider->decode(&m->base, in, from, n, x);
-    if (!is_read(m, from, n))
+    if (!merge_touches(m, from, n))
         return;
     at += m->base.provider->fetch_bytes(&m->base, in->first, in->n);
     for (size_t i = 0; i < m->n_tensors; i++) {

@@ -191,18 +191,25 @@ static enum status claim_book(const struct module *m, const struct raw_tensor *s
 }
 
 /* "path.weight", or a fused parameter of experts, has its state and books beside it. */
-static enum status claim_nf4(const struct module *m, struct error *err)
+static enum status claim_state(const struct module *m, const char *state,
+                               struct error *err)
 {
     const struct module own = {m->cp, m->path, m->path, m->quantization};
 
-    return claim_book(&own, module_take(&own, ".quant_state.bitsandbytes__nf4"), err);
+    return claim_book(&own, module_take(&own, state), err);
+}
+
+#define NF4_STATE ".quant_state.bitsandbytes__nf4"
+#define FP4_STATE ".quant_state.bitsandbytes__fp4"
+
+static enum status claim_nf4(const struct module *m, struct error *err)
+{
+    return claim_state(m, NF4_STATE, err);
 }
 
 static enum status claim_fp4(const struct module *m, struct error *err)
 {
-    const struct module own = {m->cp, m->path, m->path, m->quantization};
-
-    return claim_book(&own, module_take(&own, ".quant_state.bitsandbytes__fp4"), err);
+    return claim_state(m, FP4_STATE, err);
 }
 
 /* ---- int8 ---- */
@@ -257,10 +264,9 @@ static enum status claim_int8(const struct module *m, struct error *err)
 enum status bitsandbytes_claim(struct checkpoint *cp, const json_t *config,
                                struct error *err)
 {
-    enum status st =
-        module_each(cp, config, ".quant_state.bitsandbytes__nf4", claim_nf4, err);
+    enum status st = module_each(cp, config, NF4_STATE, claim_nf4, err);
 
     if (st == OK)
-        st = module_each(cp, config, ".quant_state.bitsandbytes__fp4", claim_fp4, err);
+        st = module_each(cp, config, FP4_STATE, claim_fp4, err);
     return st == OK ? module_each(cp, config, ".SCB", claim_int8, err) : st;
 }

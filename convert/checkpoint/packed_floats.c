@@ -288,9 +288,20 @@ static bool is_fp8(const struct raw_tensor *raw)
     return raw && (raw->t->dtype == DTYPE_F8_E4M3 || raw->t->dtype == DTYPE_F8_E5M2);
 }
 
-static enum status claim_float8(const struct module *m, struct error *err)
+/* With scales in blocks where the configuration has a size for them. */
+static enum status float8_add(const struct module *m, struct raw_tensor *codes,
+                              const struct raw_tensor *scale,
+                              const struct raw_tensor *zero, struct error *err)
 {
     const json_t *block = json_object_get(m->quantization, "weight_block_size");
+
+    return grid_add(m, codes, scale, zero,
+                    (uint64_t)json_integer_value(json_array_get(block, 0)),
+                    (uint64_t)json_integer_value(json_array_get(block, 1)), err);
+}
+
+static enum status claim_float8(const struct module *m, struct error *err)
+{
     struct raw_tensor *codes = catalogue_raw(m->cp, m->weight);
     const struct raw_tensor *scale;
 
@@ -307,9 +318,7 @@ static enum status claim_float8(const struct module *m, struct error *err)
         return fail(err, ERR_CORRUPT,
                     "%s: %s is FP8 but has no weight_scale_inv or weight_scale",
                     m->cp->path, codes->t->name);
-    return grid_add(m, codes, scale, module_take(m, ".weight_zero_point"),
-                    (uint64_t)json_integer_value(json_array_get(block, 0)),
-                    (uint64_t)json_integer_value(json_array_get(block, 1)), err);
+    return float8_add(m, codes, scale, module_take(m, ".weight_zero_point"), err);
 }
 
 /* Fused experts are parameters, not modules: NAME, and NAME_scale_inv beside it. */
@@ -318,7 +327,6 @@ static enum status claim_float8_experts(const struct module *m, const char *name
 {
     static const char *const ends[] = {"_scale_inv", ".weight_scale_inv", "_scale",
                                        ".weight_scale"};
-    const json_t *block = json_object_get(m->quantization, "weight_block_size");
     struct module own = *m;
     struct raw_tensor *codes;
     const struct raw_tensor *scale = NULL;
@@ -335,9 +343,7 @@ static enum status claim_float8_experts(const struct module *m, const char *name
     if (!scale)
         return fail(err, ERR_CORRUPT, "%s: %s is FP8 but has no scale beside it",
                     m->cp->path, codes->t->name);
-    return grid_add(&own, codes, scale, NULL,
-                    (uint64_t)json_integer_value(json_array_get(block, 0)),
-                    (uint64_t)json_integer_value(json_array_get(block, 1)), err);
+    return float8_add(&own, codes, scale, NULL, err);
 }
 
 static enum status claim_float8_up(const struct module *m, struct error *err)
