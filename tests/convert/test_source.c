@@ -3,7 +3,7 @@
  * verb uses: a source folder opened as a model
  */
 #include "convert/convert.h"
-#include "tests/convert/tiny.h"
+#include "tests/convert/refused.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -52,21 +52,6 @@ static uint64_t opened_with(const struct tiny *tiny, const struct source_options
 static uint64_t opened(const struct tiny *tiny)
 {
     return opened_with(tiny, NULL);
-}
-
-static void expect_refused(const struct tiny *tiny, enum status want, const char *says,
-                           const char *says_too)
-{
-    struct model *model = NULL;
-    struct error err = {0};
-
-    tiny_write(tiny);
-    const enum status st = convert_open_source(tiny->folder, NULL, &model, &err);
-    cr_expect_eq(st, want, "status %d (%d): %s", (int)st, (int)want, err.text);
-    cr_expect_not_null(strstr(err.text, says), "%s: %s", says, err.text);
-    cr_expect_not_null(strstr(err.text, says_too), "%s: %s", says_too, err.text);
-    if (st == OK)
-        model_close(model);
 }
 
 /* ---- names ---- */
@@ -330,6 +315,42 @@ Test(source, rows_of_a_stack_are_the_same_however_they_are_cut)
     tiny_end(&tiny);
 }
 
+Test(source, refuses_experts_that_do_not_add_up)
+{
+    struct tiny tiny;
+
+    tiny_begin(&tiny, TINY_MOE);
+    separate_layer(&tiny, 0);
+    tiny_drop(&tiny, "layers.0.experts.2.up_proj.weight");
+    expect_refused(&tiny, ERR_SHAPE, "layers.0.experts.2.up_proj.weight", "missing");
+    tiny_add(&tiny, "layers.0.experts.2.up_proj.weight", 2, 16, 32, 0);
+    expect_refused(&tiny, ERR_SHAPE, "layers.0.experts.2.up_proj.weight", "{16, 32}");
+    tiny_drop(&tiny, "layers.0.experts.2.up_proj.weight");
+    tiny_add(&tiny, "layers.0.experts.2.up_proj.weight", 2, 32, 32, 0);
+    tiny_add(&tiny, "layers.0.experts.4.up_proj.weight", 2, 32, 32, 0);
+    expect_refused(&tiny, ERR_SHAPE, "layers.0.experts.4", "num_experts is 4");
+    tiny_end(&tiny);
+}
+
+Test(source, names_row_and_column_of_a_number_that_is_not_finite)
+{
+    struct tiny tiny;
+    uint16_t row[32];
+    struct error err = {0};
+
+    tiny_begin(&tiny, TINY_E2B);
+    tiny_tensor(&tiny, "layers.1.mlp.up_proj.weight")->bf16[3 * 32 + 5] = 0x7fc0;
+    struct model *model = open_tiny(&tiny);
+    const size_t i = (size_t)model_find(model, "blk.1.ffn_up.weight");
+    cr_expect_eq(model_read_rows(model, i, 2, 1, row, &err), OK);
+    cr_expect_eq(model_read_rows(model, i, 3, 1, row, &err), ERR_CORRUPT);
+    cr_expect_not_null(
+        strstr(err.text, "layers.1.mlp.up_proj.weight: row 3, column 5 is NaN"), "%s",
+        err.text);
+    model_close(model);
+    tiny_end(&tiny);
+}
+
 /* ---- what is left out ---- */
 
 Test(source, leavings_of_tools_and_towers_change_nothing)
@@ -436,210 +457,6 @@ Test(source, a_text_only_config_has_its_keys_at_the_top)
     json_decref(tiny.config);
     tiny.config = tiny.text = flat;
     cr_expect_eq(opened(&tiny), nested);
-    tiny_end(&tiny);
-}
-
-/* ---- refusals ---- */
-
-static void no_norm(struct tiny *tiny)
-{
-    tiny_drop(tiny, "layers.1.self_attn.q_norm.weight");
-}
-
-static void no_scalar(struct tiny *tiny)
-{
-    tiny_drop(tiny, "layers.0.layer_scalar");
-}
-
-static void no_live_keys(struct tiny *tiny)
-{
-    tiny_drop(tiny, "layers.0.self_attn.k_proj.weight");
-}
-
-static void unknown_tensor(struct tiny *tiny)
-{
-    tiny_add(tiny, "layers.0.self_attn.gate_proj.weight", 2, 32, 32, 0);
-}
-
-static void layer_too_many(struct tiny *tiny)
-{
-    tiny_copy(tiny, "layers.4.input_layernorm.weight", "layers.0.input_layernorm.weight");
-}
-
-static void wrong_shape(struct tiny *tiny)
-{
-    tiny_drop(tiny, "layers.0.mlp.up_proj.weight");
-    tiny_add(tiny, "layers.0.mlp.up_proj.weight", 2, 32, 16, 0);
-}
-
-static void double_wide_denied(struct tiny *tiny)
-{
-    json_object_set_new(tiny->text, "use_double_wide_mlp", json_false());
-}
-
-static void unmerged_adapter(struct tiny *tiny)
-{
-    tiny_add(tiny, "layers.0.self_attn.q_proj.lora_A.default.weight", 2, 4, 32, 0);
-}
-
-static void another_family(struct tiny *tiny)
-{
-    json_object_set_new(tiny->config, "model_type", json_string("llama"));
-}
-
-static void encoder(struct tiny *tiny)
-{
-    json_object_set_new(tiny->text, "use_bidirectional_attention", json_string("all"));
-}
-
-static void shared_all(struct tiny *tiny)
-{
-    json_object_set_new(tiny->text, "num_kv_shared_layers", json_integer(3));
-}
-
-static void table_too_short(struct tiny *tiny)
-{
-    json_object_set_new(tiny->text, "vocab_size_per_layer_input", json_integer(4090));
-}
-
-static void number_as_text(struct tiny *tiny)
-{
-    json_object_set_new(tiny->text, "hidden_size", json_string("32"));
-}
-
-static void last_layer_sliding(struct tiny *tiny)
-{
-    json_array_set_new(json_object_get(tiny->text, "layer_types"), 3,
-                       json_string("sliding_attention"));
-}
-
-static void table_denied(struct tiny *tiny)
-{
-    json_object_set_new(tiny->text, "hidden_size_per_layer_input", json_integer(0));
-}
-
-static void layer_too_few(struct tiny *tiny)
-{
-    json_object_set_new(tiny->text, "num_hidden_layers", json_integer(3));
-    json_object_set_new(tiny->text, "num_kv_shared_layers", json_integer(1));
-    json_array_remove(json_object_get(tiny->text, "layer_types"), 2);
-}
-
-static void no_softcap(struct tiny *tiny)
-{
-    json_object_set_new(tiny->text, "final_logit_softcapping", json_integer(0));
-}
-
-static void odd_heads(struct tiny *tiny)
-{
-    json_object_set_new(tiny->text, "num_key_value_heads", json_integer(3));
-}
-
-static void unknown_quantization(struct tiny *tiny)
-{
-    json_object_set_new(tiny->config, "quantization_config",
-                        json_pack("{s:s}", "quant_method", "superquant"));
-}
-
-Test(source, refuses_what_contradicts_the_config)
-{
-    static const struct {
-        void (*change)(struct tiny *tiny);
-        enum status want;
-        const char *says, *says_too;
-    } cases[] = {
-        {no_norm, ERR_SHAPE, "layers.1.self_attn.q_norm.weight", "missing"},
-        {no_scalar, ERR_SHAPE, "layers.0.layer_scalar", "missing"},
-        {no_live_keys, ERR_SHAPE, "layers.0.self_attn.k_proj.weight", "missing"},
-        {unknown_tensor, ERR_UNSUPPORTED, "layers.0.self_attn.gate_proj.weight",
-         "unknown"},
-        {layer_too_many, ERR_SHAPE, "layers.4.", "num_hidden_layers is 4"},
-        {wrong_shape, ERR_SHAPE, "layers.0.mlp.up_proj.weight",
-         "{32, 16} ({32, 32} expected"},
-        {double_wide_denied, ERR_SHAPE, "layers.2.mlp.", "{32, 32}"},
-        {unmerged_adapter, ERR_UNSUPPORTED, "q_proj.lora_A", "adapter_config.json"},
-        {another_family, ERR_UNSUPPORTED, "\"llama\"", "supported: gemma4"},
-        {encoder, ERR_UNSUPPORTED, "config.json", "use_bidirectional_attention"},
-        {shared_all, ERR_CORRUPT, "config.json", "num_kv_shared_layers is 3"},
-        {table_too_short, ERR_SHAPE, "embed_tokens_per_layer.weight", "4090"},
-        {last_layer_sliding, ERR_CORRUPT, "config.json", "layer_types: the last layer"},
-        {table_denied, ERR_SHAPE, "embed_tokens_per_layer.weight",
-         "hidden_size_per_layer_input"},
-        {layer_too_few, ERR_SHAPE, "layers.3.", "num_hidden_layers is 3"},
-        {no_softcap, ERR_CORRUPT, "config.json", "final_logit_softcapping is 0"},
-        {odd_heads, ERR_CORRUPT, "num_attention_heads 2", "num_key_value_heads 3"},
-        {number_as_text, ERR_CORRUPT, "config.json", "hidden_size"},
-        {unknown_quantization, ERR_UNSUPPORTED, "config.json", "superquant"},
-    };
-
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct tiny tiny;
-
-        tiny_begin(&tiny, TINY_E2B);
-        cases[i].change(&tiny);
-        expect_refused(&tiny, cases[i].want, cases[i].says, cases[i].says_too);
-        tiny_end(&tiny);
-    }
-}
-
-Test(source, refuses_experts_that_do_not_add_up)
-{
-    struct tiny tiny;
-
-    tiny_begin(&tiny, TINY_MOE);
-    separate_layer(&tiny, 0);
-    tiny_drop(&tiny, "layers.0.experts.2.up_proj.weight");
-    expect_refused(&tiny, ERR_SHAPE, "layers.0.experts.2.up_proj.weight", "missing");
-    tiny_add(&tiny, "layers.0.experts.2.up_proj.weight", 2, 16, 32, 0);
-    expect_refused(&tiny, ERR_SHAPE, "layers.0.experts.2.up_proj.weight", "{16, 32}");
-    tiny_drop(&tiny, "layers.0.experts.2.up_proj.weight");
-    tiny_add(&tiny, "layers.0.experts.2.up_proj.weight", 2, 32, 32, 0);
-    tiny_add(&tiny, "layers.0.experts.4.up_proj.weight", 2, 32, 32, 0);
-    expect_refused(&tiny, ERR_SHAPE, "layers.0.experts.4", "num_experts is 4");
-    tiny_end(&tiny);
-}
-
-Test(source, names_row_and_column_of_a_number_that_is_not_finite)
-{
-    struct tiny tiny;
-    uint16_t row[32];
-    struct error err = {0};
-
-    tiny_begin(&tiny, TINY_E2B);
-    tiny_tensor(&tiny, "layers.1.mlp.up_proj.weight")->bf16[3 * 32 + 5] = 0x7fc0;
-    struct model *model = open_tiny(&tiny);
-    const size_t i = (size_t)model_find(model, "blk.1.ffn_up.weight");
-    cr_expect_eq(model_read_rows(model, i, 2, 1, row, &err), OK);
-    cr_expect_eq(model_read_rows(model, i, 3, 1, row, &err), ERR_CORRUPT);
-    cr_expect_not_null(
-        strstr(err.text, "layers.1.mlp.up_proj.weight: row 3, column 5 is NaN"), "%s",
-        err.text);
-    model_close(model);
-    tiny_end(&tiny);
-}
-
-Test(source, says_what_is_missing_from_a_folder)
-{
-    struct tiny tiny;
-    struct model *model = NULL;
-    struct error err = {0};
-    char path[FIXTURE_PATH];
-
-    tiny_begin(&tiny, TINY_E2B);
-    cr_expect_eq(convert_open_source(tiny.folder, NULL, &model, &err), ERR_USAGE);
-    cr_expect_not_null(strstr(err.text, "config.json"), "%s", err.text);
-    tiny_write(&tiny);
-    fixture_join(path, tiny.folder, "model.safetensors");
-    remove(path);
-    cr_expect_eq(convert_open_source(tiny.folder, NULL, &model, &err), ERR_USAGE);
-    cr_expect_not_null(strstr(err.text, "safetensors"), "%s", err.text);
-    tiny_write(&tiny);
-    fixture_join(path, tiny.folder, "tokenizer.json");
-    remove(path);
-    cr_expect_eq(convert_open_source(tiny.folder, NULL, &model, &err), ERR_USAGE);
-    cr_expect_not_null(strstr(err.text, "tokenizer"), "%s", err.text);
-    cr_expect_eq(convert_open_source("/nowhere/at/all", NULL, &model, &err), ERR_USAGE);
-    cr_expect_not_null(strstr(err.text, "/nowhere/at/all"), "%s", err.text);
     tiny_end(&tiny);
 }
 
