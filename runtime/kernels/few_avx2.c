@@ -11,6 +11,7 @@ enum { ROWS = PANEL_ROWS / 2 };
 
 typedef __m256i ivec;
 typedef __m256 fvec;
+typedef int shift_count;
 
 #define V(op) _mm256_##op
 

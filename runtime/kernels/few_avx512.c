@@ -10,6 +10,7 @@ enum { ROWS = PANEL_ROWS };
 
 typedef __m512i ivec;
 typedef __m512 fvec;
+typedef unsigned shift_count;
 
 #define V(op) _mm512_##op
 

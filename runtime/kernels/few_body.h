@@ -6,8 +6,9 @@
  * serve all tokens, and the rows' f32 chains go on in the lanes: nothing is added up across them.
  *
  * Included after ROWS, lanes of 32 bits in a vector; ivec and fvec, vectors of integers and of floats;
- * V(op), the intrinsic that does `op` to them; and FEW(name, function, type), a few_function out of
- * few_small() or few_k(). What is declared below and not defined is the includer's.
+ * V(op), the intrinsic that does `op` to them; shift_count, what its shifts count in; and FEW(name,
+ * function, type), a few_function out of few_small() or few_k(). What is declared below and not defined is
+ * the includer's.
  */
 #ifndef RUNTIME_KERNELS_FEW_BODY_H
 #define RUNTIME_KERNELS_FEW_BODY_H
@@ -108,7 +109,7 @@ INLINE void turn_nibbles(const uint8_t *const *row, size_t at, ivec codes[STEPS]
     turn(row, at, raw);
     for (int i = 0; i < 4; i++) {
         codes[i] = raw[i] & low4;
-        codes[4 + i] = V(srli_epi16)(raw[i], 4) & low4;
+        codes[4 + i] = V(srli_epi32)(raw[i], 4) & low4;
     }
 }
 
@@ -193,15 +194,15 @@ INLINE void unpack_k(enum block_type type, const struct packed_k *k, unsigned j,
     const bool is_q6 = type == TYPE_Q6_K;
     const ivec *low = k->raw + (is_q6 ? 16 * (j / 4) + 8 * (j % 2) : 8 * (j / 2));
     const ivec *high = k->raw + 32 + (is_q6 ? 8 * (j / 4) : 0);
-    const unsigned shift = is_q6 ? (j % 4 < 2 ? 0 : 4) : (j % 2 ? 4 : 0);
-    const unsigned high_shift = is_q6 ? 2 * (j % 4) : j;
+    const shift_count shift = is_q6 ? (j % 4 < 2 ? 0 : 4) : (j % 2 ? 4 : 0);
+    const shift_count high_shift = (shift_count)(is_q6 ? 2 * (j % 4) : j);
 
     for (int i = 0; i < STEPS; i++) {
-        w->codes[i] = V(srli_epi16)(low[i], (int)shift) & low4;
+        w->codes[i] = V(srli_epi32)(low[i], shift) & low4;
         if (type == TYPE_Q4_K)
             continue;
-        ivec h = V(srli_epi16)(high[i], (int)high_shift) & V(set1_epi8)(is_q6 ? 3 : 1);
-        w->codes[i] |= V(slli_epi16)(h, 4);
+        ivec h = V(srli_epi32)(high[i], high_shift) & V(set1_epi8)(is_q6 ? 3 : 1);
+        w->codes[i] |= V(slli_epi32)(h, 4);
     }
     w->s = k->s[is_q6 ? 0 : j];
     if (is_q6)
