@@ -7,6 +7,7 @@
 #include "formats/archive/archive.h"
 #include "formats/safetensors/safetensors.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 static int by_canonical(const void *a, const void *b)
@@ -113,11 +114,29 @@ static enum status open_folder(struct checkpoint *cp, struct error *err)
     return st;
 }
 
+/* N of "...-00001-of-0000N.safetensors", one file of a checkpoint of several; else 0. */
+static unsigned count_siblings(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char dot = '\0';
+    unsigned n = 0;
+
+    for (const char *at = slash ? slash : path; (at = strchr(at, '-')); at++)
+        if (sscanf(at, "-%*5u-of-%5u%c", &n, &dot) == 2 && dot == '.')
+            return n > 1 ? n : 0;
+    return 0;
+}
+
 enum status containers_open(struct checkpoint *cp, struct error *err)
 {
+    const bool is_folder = file_is_folder(cp->path);
+    const unsigned n_siblings = is_folder ? 0 : count_siblings(cp->path);
     enum status st;
 
-    if (file_is_folder(cp->path))
+    if (n_siblings)
+        return fail(err, ERR_USAGE, "%s: one of %u files of a checkpoint: give their folder",
+                    cp->path, n_siblings);
+    if (is_folder)
         st = open_folder(cp, err);
     else if (is_archive(cp->path))
         st = archive_open(cp->path, &cp->archive, err);

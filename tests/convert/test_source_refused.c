@@ -147,6 +147,42 @@ Test(source_refused, refuses_what_contradicts_the_config)
     }
 }
 
+/* People hand over the first shard, as they do with a GGUF. The only file of one is whole. */
+Test(source_refused, one_shard_of_several)
+{
+    static const struct {
+        const char *name;
+        enum status want;
+        const char *says;
+    } cases[] = {
+        {"model-00001-of-00003.safetensors", ERR_USAGE, "one of 3 files"},
+        {"model-00001-of-00001.safetensors", OK, ""},
+        {"my-model-2-00002-of-00002.safetensors", ERR_USAGE, "one of 2 files"},
+        {"model-of-2.safetensors", OK, ""},
+        {"all-of-it-of-2x.safetensors", OK, ""},
+    };
+    struct tiny tiny;
+    char whole[FIXTURE_PATH], path[FIXTURE_PATH];
+
+    tiny_begin(&tiny, TINY_E2B);
+    tiny_write(&tiny);
+    fixture_join(whole, tiny.folder, "model.safetensors");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct model *model = NULL;
+        struct error err = {0};
+
+        fixture_join(path, tiny.folder, cases[i].name);
+        cr_assert_eq(rename(whole, path), 0);
+        cr_expect_eq(convert_open_source(path, NULL, &model, &err), cases[i].want,
+                     "%s: %s", cases[i].name, err.text);
+        cr_expect_not_null(strstr(err.text, cases[i].says), "%s", err.text);
+        if (model)
+            model_close(model);
+        cr_assert_eq(rename(path, whole), 0);
+    }
+    tiny_end(&tiny);
+}
+
 Test(source_refused, says_what_is_missing_from_a_folder)
 {
     struct tiny tiny;
