@@ -15,6 +15,17 @@ struct request {
     struct texts metadata;
 };
 
+/* A template that is broken is written all the same: others may read it. */
+static enum status warn_of_template(const struct gguf_meta *meta, struct error *err)
+{
+    const enum status st = chat_check(meta, err);
+
+    if (st != ERR_CORRUPT && st != ERR_UNSUPPORTED)
+        return st;
+    log_warn("%s; written as it is", err->text);
+    return OK;
+}
+
 static enum status change(struct gguf_meta *meta, const struct request *request,
                           struct error *err)
 {
@@ -24,6 +35,8 @@ static enum status change(struct gguf_meta *meta, const struct request *request,
         st = chat_replace_template(meta, request->chat_template, err);
     for (size_t i = 0; st == OK && i < request->metadata.n; i++)
         st = gguf_assign(meta, request->metadata.at[i], err);
+    if (st == OK && request->chat_template)
+        st = warn_of_template(meta, err);
     return st;
 }
 

@@ -136,6 +136,16 @@ static enum status trim_vocabulary(struct source *src, uint64_t n_pieces,
                        n_rows - (uint32_t)n_pieces);
 }
 
+/* A template that is broken goes into the file all the same: others may read it. */
+static enum status note_template(struct source *src, struct error *err)
+{
+    const enum status st = chat_check(src->meta, err);
+
+    if (st == ERR_CORRUPT || st == ERR_UNSUPPORTED)
+        return source_note(src, err, "%s; written as it is", err->text);
+    return st;
+}
+
 static enum status describe_tokenizer(struct source *src,
                                       const struct source_options *options,
                                       struct error *err)
@@ -153,6 +163,8 @@ static enum status describe_tokenizer(struct source *src,
     if (st == OK)
         st = tokenizer_to_meta(tok, src->config.family->architecture, &templates,
                                src->meta, err);
+    if (st == OK)
+        st = note_template(src, err);
     const size_t n = st == OK ? tokenizer_size(tok) : 0;
     if (st == OK && src->config.family->trims_vocabulary && n < src->config.n_vocab)
         st = trim_vocabulary(src, n, err);

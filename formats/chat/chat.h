@@ -68,4 +68,9 @@ MUST_CHECK enum status chat_render(const struct gguf_meta *meta, json_t *message
                                    const struct chat_options *options, char **text,
                                    struct error *err);
 
+/* Whether the template in a model's metadata turns a user's message into text. ERR_CORRUPT or
+ * ERR_UNSUPPORTED, as chat_render() says it; a refusal in the template's own words is none of its
+ * faults, and no template has none. ERR_NOMEM. */
+MUST_CHECK enum status chat_check(const struct gguf_meta *meta, struct error *err);
+
 #endif

@@ -138,3 +138,21 @@ enum status chat_render(const struct gguf_meta *meta, json_t *messages,
     json_decref(context);
     return st == OK ? OK : fail_at(err, "chat template");
 }
+
+enum status chat_check(const struct gguf_meta *meta, struct error *err)
+{
+    const struct chat_options options = {.answer_next = true};
+    json_t *messages = json_pack("[{s:s,s:s}]", "role", "user", "content", "Hello");
+    struct error why = {0};
+    char *text = NULL;
+    const enum status st = messages
+                               ? chat_render(meta, messages, &options, &text, &why)
+                               : fail(&why, ERR_NOMEM, "no memory for a conversation");
+
+    json_decref(messages);
+    free(text);
+    if (st == OK || st == ERR_USAGE)
+        return OK;
+    *err = why;
+    return st;
+}

@@ -46,6 +46,15 @@ run patch "$file" --chat-template "$data/golden/31b/chat_template.jinja" --json
 prints "{\"path\":\"$file\",\"in_place\":true}"
 [ "$(tensors)" = "$before" ] || complain 'tensors changed by the old template'
 
+# a broken one is written as it is, and said to be broken
+printf '{%% for m in messages %%}{{ m.content' > "$work/broken.jinja"
+run patch "$file" --chat-template "$work/broken.jinja"
+status 0
+prints "$file: metadata written in place"
+says 'carat: warning: chat template: line 1 of the template: a tag without its end; written as it is'
+run inspect "$file" --key tokenizer.chat_template
+prints "$(cat "$work/broken.jinja")"
+
 # longer than all slack: a new file, and then there is slack
 cat "$work/forty.jinja" "$work/forty.jinja" "$work/forty.jinja" > "$work/long.jinja"
 run patch "$file" --chat-template "$work/long.jinja"

@@ -292,6 +292,34 @@ Test(chat, tools_use_the_template_made_for_them)
     gguf_meta_free(meta);
 }
 
+/* A broken template is told apart from one that wants something else of a conversation. */
+Test(chat, broken_template_is_found_before_it_is_used)
+{
+    static const struct {
+        const char *source;
+        enum status want;
+        const char *says;
+    } cases[] = {
+        {"{{ messages[0].content }}", OK, ""},
+        {"{{ raise_exception('roles must alternate') }}", OK, ""},
+        {"\n{% for m in messages %}{{ m.", ERR_CORRUPT, "line 2"},
+        {"{{ messages | shuffled }}", ERR_UNSUPPORTED, "'shuffled'"},
+    };
+    struct gguf_meta *meta = gguf_meta_new();
+
+    cr_expect_eq(chat_check(meta, &err), OK, "no template: %s", err.text);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        cr_assert_eq(gguf_set_str(meta, "tokenizer.chat_template", cases[i].source,
+                                  strlen(cases[i].source), &err),
+                     OK);
+        err = (struct error){0};
+        cr_expect_eq(chat_check(meta, &err), cases[i].want, "%s: %s", cases[i].source,
+                     err.text);
+        cr_expect_not_null(strstr(err.text, cases[i].says), "%s", err.text);
+    }
+    gguf_meta_free(meta);
+}
+
 Test(chat, template_that_refuses_is_heard)
 {
     static const char source[] = "{{ raise_exception('no ' ~ messages | length) }}";
