@@ -366,6 +366,29 @@ static enum status merge_linear(struct adapter *ad, const struct adapter_group *
                : fit_factors(ad, b, true, a, true, to, m, err);
 }
 
+/* PEFT's patterns see a parameter of a module under its own name: "...experts.down_proj". NULL: no
+ * memory. */
+static const char *asked_of(struct adapter *ad, const struct adapter_group *group,
+                            const struct source_tensor *t)
+{
+    const size_t n = strlen(group->path);
+
+    if (t->n_dims != 3 || strncmp(t->name, group->path, n) != 0 || t->name[n] != '.')
+        return group->asked;
+    return arena_printf(&ad->cp->arena, "%s%s", group->asked, t->name + n);
+}
+
+static enum status scale_of(struct adapter *ad, const struct adapter_group *group,
+                            const struct source_tensor *t, uint64_t rank, double *scale,
+                            struct error *err)
+{
+    struct adapter_group named = *group;
+
+    named.asked = asked_of(ad, group, t);
+    return named.asked ? adapter_scale(ad, &named, rank, scale, err)
+                       : fail(err, ERR_NOMEM, "%s: no memory to merge into it", t->name);
+}
+
 enum status low_rank_merge(struct adapter *ad, const struct adapter_group *group,
                            const struct adapter_target *to, struct error *err)
 {
@@ -386,7 +409,7 @@ enum status low_rank_merge(struct adapter *ad, const struct adapter_group *group
              ? merge_embedding(ad, group, to, &m, err)
              : merge_linear(ad, group, to, &m, err);
     if (st == OK)
-        st = adapter_scale(ad, group, m.rank, &scale, err);
+        st = scale_of(ad, group, to->t, m.rank, &scale, err);
     if (st != OK)
         return st;
     m.scale = (float)scale;

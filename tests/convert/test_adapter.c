@@ -266,6 +266,45 @@ Test(adapter, mlx_factors_of_all_experts_change_their_projection)
     end(&tiny, &ad);
 }
 
+/* {E, out, in} += SCALE B A of each expert: A's rows are expert-major, B's columns rank-major. */
+static void add_experts(double *w, const float *b, const float *a, size_t n_experts,
+                        size_t out, size_t in)
+{
+    for (size_t e = 0; e < n_experts; e++)
+        for (size_t o = 0; o < out; o++)
+            for (size_t i = 0; i < in; i++)
+                for (size_t k = 0; k < RANK; k++)
+                    w[(e * out + o) * in + i] +=
+                        SCALE * (double)b[(o * RANK + k) * n_experts + e] *
+                        (double)a[(e * RANK + k) * in + i];
+}
+
+Test(adapter, patterns_see_a_parameter_of_the_experts_under_its_own_name)
+{
+    struct tiny tiny;
+    struct adapter_files ad;
+
+    begin(&tiny, &ad, TINY_MOE);
+    const struct tiny_tensor *t = tiny_tensor(&tiny, "layers.0.experts.gate_up_proj");
+    const size_t n_experts = (size_t)t->dims[0], out = (size_t)t->dims[1],
+                 in = (size_t)t->dims[2], n = (size_t)tiny_elements(t);
+#define EXPERTS0 "base_model.model.model.layers.0.experts"
+    const float *a = add(&ad, EXPERTS0 ".lora_A.weight", n_experts * RANK, in, 0);
+    const float *b = add(&ad, EXPERTS0 ".lora_B.weight", out, RANK * n_experts, 0);
+    write_to(&ad, "{\"peft_type\": \"LORA\", \"r\": 16, \"lora_alpha\": 1, "
+                  "\"target_parameters\": [\"experts.gate_up_proj\"], "
+                  "\"rank_pattern\": {\"experts.gate_up_proj\": 3}, "
+                  "\"alpha_pattern\": {\"experts.gate_up_proj\": 6}}");
+    double *want = stored(&tiny, "layers.0.experts.gate_up_proj");
+    struct model *model = merged(&tiny, &ad);
+
+    add_experts(want, b, a, n_experts, out, in);
+    expect_numbers(model, "blk.0.ffn_gate_up_exps.weight", want, n);
+    model_close(model);
+    free(want);
+    end(&tiny, &ad);
+}
+
 /* ---- files and names ---- */
 
 #define Q0 "base_model.model.model.language_model.layers.0.self_attn.q_proj"
