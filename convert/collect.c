@@ -176,7 +176,8 @@ static enum status check_head(struct source *src, const struct source_tensor *he
         json_is_false(tied) ? "" : " although tie_word_embeddings is not false");
 }
 
-/* K = V layers have no values of their own; some tools store a copy of the keys. */
+/* K = V layers have no values of their own; some tools store a copy of the keys, as they are before
+ * an adapter changes both. */
 static enum status check_v_clone(struct source *src, const struct source_tensor *v,
                                  int layer, bool skim, struct error *err)
 {
@@ -186,7 +187,7 @@ static enum status check_v_clone(struct source *src, const struct source_tensor 
     bool same = false;
 
     if (k) {
-        const enum status st = source_equal(k, v, skim, &same, err);
+        const enum status st = source_equal(source_unmerged(k), v, skim, &same, err);
         if (st != OK)
             return st;
     }

@@ -79,6 +79,13 @@ enum status merge_wrap(struct checkpoint *cp, struct source_tensor *t,
                : fail(err, ERR_NOMEM, "%s: no memory to merge into it", t->name);
 }
 
+const struct source_tensor *source_unmerged(const struct source_tensor *t)
+{
+    while (t->provider == &merges)
+        t = &((const struct merge *)t->self)->base;
+    return t;
+}
+
 void merge_reads(struct merge *m, const struct raw_tensor *raw)
 {
     for (size_t i = 0; i < m->n_tensors; i++)
@@ -459,13 +466,44 @@ static enum status name_files(struct adapter *ad, const char *path, struct error
     return ad->folder ? OK : fail(err, ERR_NOMEM, "no memory for a path");
 }
 
+/* Whether the head has weights of its own, as config.json says it. */
+static bool is_untied(const struct checkpoint *cp)
+{
+    static const char key[] = "tie_word_embeddings";
+    const json_t *text = json_object_get(cp->config, "text_config");
+
+    return json_is_false(json_object_get(cp->config, key)) ||
+           json_is_false(json_object_get(text, key));
+}
+
+/* A stored copy of the embedding is no head of its own: what is merged into one changes the other. */
+static enum status drop_tied_head(struct checkpoint *cp, struct error *err)
+{
+    const struct source_tensor *table = catalogue_find(cp, "embed_tokens.weight");
+    struct source_tensor *head = catalogue_find(cp, "lm_head.weight");
+    bool same = false;
+
+    if (!table || !head || is_untied(cp))
+        return OK;
+    const enum status st = source_equal(table, head, false, &same, err);
+    if (st != OK || !same)
+        return st;
+    head->is_part = true;
+    catalogue_drop_parts(cp);
+    return catalogue_note(cp, err, "%s equals the embedding and is left out",
+                          head->found);
+}
+
 /* Files must stay open as long as the checkpoint: its closers are kept there. */
 enum status adapters_claim(struct checkpoint *cp, struct error *err)
 {
-    enum status st = OK;
+    enum status st;
 
     if (cp->n_loras == 0)
         return OK;
+    st = drop_tied_head(cp, err);
+    if (st != OK)
+        return st;
     cp->adapters = arena_array(&cp->arena, cp->n_loras, sizeof(*cp->adapters));
     if (!cp->adapters)
         return fail(err, ERR_NOMEM, "no memory for adapters");

@@ -86,6 +86,9 @@ MUST_CHECK enum status source_equal(const struct source_tensor *a,
                                     const struct source_tensor *b, bool skim, bool *same,
                                     struct error *err);
 
+/* The tensor as it was before adapters were merged into it; itself where none was. Borrowed. */
+const struct source_tensor *source_unmerged(const struct source_tensor *t);
+
 /* True when plain experts {E, in, out} stand where dims says {E, out, in}, and the shape tells. */
 bool source_is_turned(const struct source_tensor *t, const uint64_t dims[3]);
 

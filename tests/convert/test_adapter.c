@@ -108,14 +108,22 @@ static void expect_refused(const struct tiny *tiny, const char *adapter, const c
     model_close(model);
 }
 
-/* A tensor as doubles; freed by the caller. */
-static double *numbers(const struct model *model, const char *name, size_t *n)
+/* The place of a tensor; n_tensors when there is none. */
+static size_t place_of(const struct model *model, const char *name)
 {
-    struct error err = {0};
     size_t i = 0;
 
     while (i < model->n_tensors && strcmp(model->tensors[i].name, name) != 0)
         i++;
+    return i;
+}
+
+/* A tensor as doubles; freed by the caller. */
+static double *numbers(const struct model *model, const char *name, size_t *n)
+{
+    struct error err = {0};
+    const size_t i = place_of(model, name);
+
     cr_assert_lt(i, model->n_tensors, "%s", name);
     const struct gguf_tensor *t = &model->tensors[i];
     uint8_t *bytes = malloc((size_t)t->n_bytes);
@@ -190,6 +198,90 @@ Test(adapter, a_change_of_a_tied_head_unties_it_and_leaves_the_lookup_alone)
     expect_numbers(model, "token_embd.weight", want, rows * cols);
     add_product(want, b, a, rows, cols);
     expect_numbers(model, "output.weight", want, rows * cols);
+    model_close(model);
+    free(want);
+    end(&tiny, &ad);
+}
+
+/* A base that stores the embedding a second time, with an adapter of the embedding. */
+static struct model *with_copied_head(struct tiny *tiny, struct adapter_files *ad,
+                                      double **want, size_t *n)
+{
+    const struct tiny_tensor *t = tiny_tensor(tiny, "embed_tokens.weight");
+    const size_t rows = (size_t)t->dims[0], cols = (size_t)t->dims[1];
+#define TABLE "base_model.model.model.language_model.embed_tokens"
+    const float *a = add(ad, TABLE ".lora_embedding_A", RANK, rows, 0);
+    const float *b = add(ad, TABLE ".lora_embedding_B", cols, RANK, 0);
+
+    tiny_copy(tiny, "lm_head.weight", "embed_tokens.weight");
+    write_to(ad, PEFT);
+    *n = rows * cols;
+    *want = stored(tiny, "embed_tokens.weight");
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < cols; c++)
+            for (size_t k = 0; k < RANK; k++)
+                (*want)[r * cols + c] +=
+                    SCALE * (double)a[k * rows + r] * (double)b[c * RANK + k];
+    return merged(tiny, ad);
+}
+
+Test(adapter, a_stored_copy_of_a_tied_embedding_changes_with_it)
+{
+    struct tiny tiny;
+    struct adapter_files ad;
+    double *want;
+    size_t n;
+
+    begin(&tiny, &ad, TINY_E2B);
+    struct model *model = with_copied_head(&tiny, &ad, &want, &n);
+
+    expect_numbers(model, "token_embd.weight", want, n);
+    cr_expect_eq(place_of(model, "output.weight"), model->n_tensors);
+    model_close(model);
+    free(want);
+    end(&tiny, &ad);
+}
+
+Test(adapter, an_untied_head_of_the_same_numbers_keeps_them)
+{
+    struct tiny tiny;
+    struct adapter_files ad;
+    double *want;
+    size_t n;
+
+    begin(&tiny, &ad, TINY_E2B);
+    json_object_set_new(tiny.config, "tie_word_embeddings", json_false());
+    struct model *model = with_copied_head(&tiny, &ad, &want, &n);
+
+    expect_numbers(model, "token_embd.weight", want, n);
+    free(want);
+    want = stored(&tiny, "embed_tokens.weight");
+    expect_numbers(model, "output.weight", want, n);
+    model_close(model);
+    free(want);
+    end(&tiny, &ad);
+}
+
+Test(adapter, values_that_are_a_copy_of_the_keys_change_with_them)
+{
+    struct tiny tiny;
+    struct adapter_files ad;
+
+    begin(&tiny, &ad, TINY_MOE);
+    const struct tiny_tensor *t = tiny_tensor(&tiny, "layers.1.self_attn.k_proj.weight");
+    const size_t out = (size_t)t->dims[0], in = (size_t)t->dims[1];
+#define KEYS1 "base_model.model.model.layers.1.self_attn.k_proj"
+    const float *a = add(&ad, KEYS1 ".lora_A.weight", RANK, in, 0);
+    const float *b = add(&ad, KEYS1 ".lora_B.weight", out, RANK, 0);
+    tiny_copy(&tiny, "layers.1.self_attn.v_proj.weight",
+              "layers.1.self_attn.k_proj.weight");
+    write_to(&ad, PEFT);
+    double *want = stored(&tiny, "layers.1.self_attn.k_proj.weight");
+    struct model *model = merged(&tiny, &ad);
+
+    add_product(want, b, a, out, in);
+    expect_numbers(model, "blk.1.attn_k.weight", want, out * in);
+    cr_expect_eq(place_of(model, "blk.1.attn_v.weight"), model->n_tensors);
     model_close(model);
     free(want);
     end(&tiny, &ad);
