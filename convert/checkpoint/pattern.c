@@ -9,12 +9,21 @@
 
 enum { SIGNS_MOST = 24, ENTRIES_MOST = 1024 };
 
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static bool is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
 /* Letters, digits, "_", "-" and dots, bare or escaped: nothing that needs the matcher. */
 static bool is_name(const char *expression)
 {
     for (const char *p = expression; *p; p++) {
-        const bool is_word = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
-                             (*p >= '0' && *p <= '9') || *p == '_' || *p == '-';
+        const bool is_word = is_letter(*p) || is_digit(*p) || *p == '_' || *p == '-';
 
         if (!is_word && *p != '.' && !(p[0] == '\\' && p[1] == '.'))
             return false;
@@ -49,34 +58,166 @@ static bool name_matches(const char *name, const char *text, bool whole)
     return false;
 }
 
-/* The expression as POSIX writes it. False when it does not fit. */
-static bool translate(const char *expression, bool whole, char out[2 * PATTERN_BYTES])
+/* ---- as POSIX writes it ---- */
+
+enum { POSIX_BYTES = 4 * PATTERN_BYTES, ASCII = 128 };
+
+struct posix {
+    char text[POSIX_BYTES];
+    size_t n;
+    bool is_full;
+};
+
+static void put(struct posix *out, const char *bytes, size_t n)
 {
-    const char *head = whole ? "^(.*\\.)?(" : "", *tail = whole ? ")$" : "";
-    size_t n = strlen(head);
+    out->is_full = out->is_full || n >= POSIX_BYTES - out->n;
+    if (out->is_full)
+        return;
+    memcpy(out->text + out->n, bytes, n);
+    out->n += n;
+    out->text[out->n] = '\0';
+}
 
-    memcpy(out, head, n);
-    for (const char *p = expression; *p; p++) {
-        const bool is_digit = p[0] == '\\' && p[1] == 'd';
-        const char *put = is_digit ? "[0-9]" : p;
-        const size_t length = is_digit ? 5 : 1;
+/* Whether c is in the class that "\d", "\w" or "\s" stands for. */
+static bool in_class(char letter, char c)
+{
+    if (letter == 's')
+        return c == ' ' || (c >= '\t' && c <= '\r');
+    return is_digit(c) || (letter == 'w' && (is_letter(c) || c == '_'));
+}
 
-        if (n + length + 4 > (size_t)2 * PATTERN_BYTES)
-            return false;
-        memcpy(out + n, put, length);
-        n += length;
-        p += is_digit;
-    }
-    memcpy(out + n, tail, strlen(tail) + 1);
+/* Add a class to a set; of an upper-case letter, what is not in it. False: the letter has none. */
+static bool add_class(char letter, bool in[ASCII])
+{
+    const bool is_other = letter == 'D' || letter == 'W' || letter == 'S';
+    const char lower = (char)(is_other ? letter - 'A' + 'a' : letter);
+
+    if (lower != 'd' && lower != 'w' && lower != 's')
+        return false;
+    for (int c = 1; c < ASCII; c++)
+        in[c] = in[c] || in_class(lower, (char)c) != is_other;
     return true;
+}
+
+/* The byte at *at, bare or escaped, and behind it; 0 when it is none that can be told. */
+static int set_byte(const char **at)
+{
+    const bool is_escaped = **at == '\\';
+    const char c = (*at)[is_escaped];
+
+    if (c == '\0' || (unsigned char)c >= ASCII ||
+        (is_escaped && (is_letter(c) || is_digit(c))))
+        return 0;
+    *at += 1 + is_escaped;
+    return c;
+}
+
+/* What stands between brackets: *at is behind "[" or "[^", and left behind "]". In Python a backslash
+ * escapes here too, in POSIX it is a byte like any other. */
+static bool read_set(const char **at, bool in[ASCII])
+{
+    const char *first = *at;
+
+    while (*at == first || **at != ']') {
+        if (**at == '\\' && add_class((*at)[1], in)) {
+            *at += 2;
+            continue;
+        }
+        const int from = set_byte(at);
+        int to = from;
+
+        if (**at == '-' && (*at)[1] != ']') {
+            ++*at;
+            to = set_byte(at);
+        }
+        if (from == 0 || to < from)
+            return false;
+        for (int c = from; c <= to; c++)
+            in[c] = true;
+    }
+    ++*at;
+    return true;
+}
+
+/* "]" can stand first only, "-" last, and "^" anywhere else. False when "^" has to be first. */
+static bool put_set(struct posix *out, const bool in[ASCII], bool is_negated)
+{
+    put(out, "[^", is_negated ? 2 : 1);
+    const size_t begin = out->n;
+
+    put(out, "]", in[']']);
+    for (int c = 1; c < ASCII; c++)
+        if (in[c] && !strchr("[]^-", c))
+            put(out, &(char){(char)c}, 1);
+    put(out, "[", in['[']); /* behind all that would make it "[:" or "[." */
+    if (in['^'] && out->n == begin && !is_negated)
+        return false;
+    put(out, "^", in['^']);
+    put(out, "-", in['-']);
+    put(out, "]", 1);
+    return true;
+}
+
+/* "[...]"; *at is left behind it. */
+static bool translate_set(const char **at, struct posix *out)
+{
+    const bool is_negated = (*at)[1] == '^';
+    bool in[ASCII] = {false};
+
+    *at += 1 + is_negated;
+    return read_set(at, in) && put_set(out, in, is_negated);
+}
+
+/* A backslash and a byte; *at is left behind them. */
+static bool translate_escape(const char **at, struct posix *out)
+{
+    const char c = (*at)[1];
+    bool in[ASCII] = {false};
+
+    if (add_class(c, in)) {
+        *at += 2;
+        return put_set(out, in, false);
+    }
+    if (c == '\0' || is_digit(c) || (is_letter(c) && c != 'b' && c != 'B'))
+        return false;
+    /* an escaped byte that needs no escape may mean something else to POSIX */
+    const bool needs = is_letter(c) || strchr(".[]()*+?{}|^$\\", c);
+    put(out, *at + !needs, 1 + needs);
+    *at += 2;
+    return true;
+}
+
+/* The expression as POSIX writes it. False when it cannot be, or does not fit. */
+static bool translate(const char *expression, bool whole, struct posix *out)
+{
+    static const char group[] = "(?:";
+    const char *head = whole ? "^(.*\\.)?(" : "", *tail = whole ? ")$" : "";
+    bool is_known = true;
+
+    put(out, head, strlen(head));
+    for (const char *p = expression; *p && is_known;) {
+        if (*p == '\\') {
+            is_known = translate_escape(&p, out);
+        } else if (*p == '[') {
+            is_known = translate_set(&p, out);
+        } else {
+            const bool is_group = strncmp(p, group, strlen(group)) == 0;
+
+            is_known = is_group || p[0] != '(' || p[1] != '?';
+            put(out, p, 1);
+            p += is_group ? strlen(group) : 1;
+        }
+    }
+    put(out, tail, strlen(tail));
+    return is_known && !out->is_full;
 }
 
 static bool compile(const char *expression, bool whole, regex_t *regex)
 {
-    char posix[2 * PATTERN_BYTES];
+    struct posix posix = {.n = 0};
 
-    return translate(expression, whole, posix) &&
-           regcomp(regex, posix, REG_EXTENDED | REG_NOSUB) == 0;
+    return translate(expression, whole, &posix) &&
+           regcomp(regex, posix.text, REG_EXTENDED | REG_NOSUB) == 0;
 }
 
 /* No counts, no back-references, few signs. */
@@ -85,7 +226,7 @@ static bool is_tame(const char *expression)
     int n_signs = 0;
 
     for (const char *p = expression; *p; p++) {
-        if (*p == '{' || (p[0] == '\\' && p[1] >= '0' && p[1] <= '9'))
+        if (*p == '{' || (p[0] == '\\' && is_digit(p[1])))
             return false;
         n_signs += strchr("()[]|*+?", *p) != NULL;
     }

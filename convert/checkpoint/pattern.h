@@ -2,8 +2,9 @@
  * pattern.h - the regular expressions of configurations, within bounds
  *
  * Configurations name modules by Python expressions. Those that appear are plain names and a few
- * signs: ".", "\.", "\d", "[a-b]", "(a|b)", "*", "+", "?", "$". A stranger's expression can keep the
- * system's matcher busy for ever, so counts, back-references and heaps of signs are refused.
+ * signs: ".", "\.", "\d", "[a-b]", "[\w.]", "(a|b)", "(?:a|b)", "*", "+", "?", "$". They are put
+ * into POSIX's words for the system's matcher, which a stranger's expression can keep busy for ever:
+ * counts, back-references, looking around and heaps of signs are refused.
  */
 #ifndef CONVERT_CHECKPOINT_PATTERN_H
 #define CONVERT_CHECKPOINT_PATTERN_H

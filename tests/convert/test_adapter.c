@@ -490,6 +490,71 @@ Test(adapter, numbers_that_are_text_and_weights_in_two_forms_are_refused)
     end(&tiny, &ad);
 }
 
+/* Whether the expression gives layer 0's q_proj the alpha it needs. */
+static void expect_pattern(struct tiny *tiny, struct adapter_files *ad,
+                           const double *want, size_t n, const char *expression)
+{
+    char config[512];
+
+    snprintf(config, sizeof(config),
+             "{\"peft_type\": \"LORA\", \"r\": 3, \"lora_alpha\": 1, "
+             "\"alpha_pattern\": {\"%s\": 6}}",
+             expression);
+    write_to(ad, config);
+    struct model *model = merged(tiny, ad);
+
+    expect_numbers(model, "blk.0.attn_q.weight", want, n);
+    model_close(model);
+}
+
+Test(adapter, patterns_mean_what_they_mean_in_python)
+{
+    static const char *const expressions[] = {
+        "layers\\\\.[\\\\d]+\\\\.self_attn\\\\.q_proj", "[\\\\w.]+\\\\.q_proj",
+        "layers\\\\.[^\\\\D1-9]\\\\.[\\\\w\\\\-]+[.]q\\\\_proj",
+        "layers\\\\.(?:0|1)\\\\.self_attn\\\\.[qk]\\\\wproj",
+        "layers.\\\\d.[]^\\\\[a-z_]*.q[\\\\]_-]proj"};
+    struct tiny tiny;
+    struct adapter_files ad;
+    size_t out, in;
+
+    begin(&tiny, &ad, TINY_E2B);
+    const size_t n = q_elements(&tiny, &out, &in);
+    const float *a = add(&ad, Q0 ".lora_A.weight", RANK, in, 0);
+    const float *b = add(&ad, Q0 ".lora_B.weight", out, RANK, 0);
+    double *want = stored(&tiny, "layers.0.self_attn.q_proj.weight");
+
+    add_product(want, b, a, out, in);
+    for (size_t i = 0; i < sizeof(expressions) / sizeof(expressions[0]); i++)
+        expect_pattern(&tiny, &ad, want, n, expressions[i]);
+    free(want);
+    end(&tiny, &ad);
+}
+
+Test(adapter, patterns_that_posix_cannot_say_are_refused)
+{
+    static const char *const expressions[] = {"(?!vision).*q_proj", "q_proj\\\\Z",
+                                              "[\\\\n]q_proj",      "[q_proj",
+                                              "[z-a]_proj",         "(q)\\\\1proj"};
+    struct tiny tiny;
+    struct adapter_files ad;
+    char config[256];
+    size_t out, in;
+
+    begin(&tiny, &ad, TINY_E2B);
+    q_elements(&tiny, &out, &in);
+    add(&ad, Q0 ".lora_A.weight", RANK, in, 0);
+    add(&ad, Q0 ".lora_B.weight", out, RANK, 0);
+    for (size_t i = 0; i < sizeof(expressions) / sizeof(expressions[0]); i++) {
+        snprintf(config, sizeof(config),
+                 "{\"peft_type\": \"LORA\", \"r\": 3, \"alpha_pattern\": {\"%s\": 6}}",
+                 expressions[i]);
+        write_to(&ad, config);
+        expect_refused(&tiny, ad.folder, "is not an expression known here");
+    }
+    end(&tiny, &ad);
+}
+
 Test(adapter, two_whole_kronecker_factors_take_the_rank_of_the_configuration)
 {
     struct tiny tiny;
