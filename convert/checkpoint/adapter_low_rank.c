@@ -286,7 +286,7 @@ static void replace_rows(const struct merge *m, const uint8_t *const *bytes,
                         x + (m->rows[i] - from) * cols, (size_t)cols);
 }
 
-/* The list of rows for this module: an object by module name, or one list for all. */
+/* The list of rows for this module: an object by how its path ends, or one list for all. */
 static const json_t *token_list(const struct adapter *ad, const char *path)
 {
     json_t *lists = json_object_get(ad->config, "trainable_token_indices"), *list;
@@ -308,7 +308,7 @@ static enum status merge_rows(struct adapter *ad, const struct adapter_group *gr
                               struct source_tensor *t, struct error *err)
 {
     const struct raw_tensor *raw = group->role[ROLE_ROWS];
-    const json_t *list = token_list(ad, group->path);
+    const json_t *list = token_list(ad, group->asked);
     const size_t n = json_array_size(list);
     struct merge m = {.apply = replace_rows, .rank = n};
     uint64_t *rows = arena_array(&ad->cp->arena, n + 1, sizeof(*rows));

@@ -308,6 +308,39 @@ Test(adapter, mlx_factors_of_a_table_are_not_transposed)
     end(&tiny, &ad);
 }
 
+Test(adapter, listed_rows_are_named_by_the_end_of_the_whole_path)
+{
+    static const char *const keys[] = {"embed_tokens", "language_model.embed_tokens",
+                                       "model.language_model.embed_tokens"};
+    struct tiny tiny;
+    struct adapter_files ad;
+    char config[256];
+
+    begin(&tiny, &ad, TINY_E2B);
+    const struct tiny_tensor *t = tiny_tensor(&tiny, "embed_tokens.weight");
+    const size_t cols = (size_t)t->dims[1], n = (size_t)tiny_elements(t);
+    const float *x = add(&ad, TABLE ".token_adapter.trainable_tokens_delta", 2, cols, 0);
+    double *want = stored(&tiny, "embed_tokens.weight");
+
+    for (size_t c = 0; c < cols; c++) {
+        want[5 * cols + c] = (double)x[c];
+        want[7 * cols + c] = (double)x[cols + c];
+    }
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        snprintf(config, sizeof(config),
+                 "{\"peft_type\": \"LORA\", \"r\": 3, \"lora_alpha\": 6, "
+                 "\"trainable_token_indices\": {\"%s\": [5, 7]}}",
+                 keys[i]);
+        write_to(&ad, config);
+        struct model *model = merged(&tiny, &ad);
+
+        expect_numbers(model, "token_embd.weight", want, n);
+        model_close(model);
+    }
+    free(want);
+    end(&tiny, &ad);
+}
+
 /* ---- experts ---- */
 
 Test(adapter, a_pair_for_one_expert_changes_that_expert_alone)
