@@ -58,7 +58,9 @@ struct shards;
 
 /* Open what a checkpoint folder holds, by the rules of the Hugging Face and MLX loaders:
  * model.safetensors.index.json, else model.safetensors, else model*.safetensors in byte order,
- * else one other *.safetensors. File names in the index must be plain names. A tensor in two
+ * else one other *.safetensors. An index that does not list a model.safetensors which has all its
+ * tensors, or whose shards are gone, is an older model's: the one file is read, and that is warned
+ * about. File names in the index must be plain names. A tensor in two
  * shards is ERR_CORRUPT unless bytes are equal; an index that names the wrong shard, misses a
  * tensor or lists one that no shard has is warned about (log_warn). struct tensor.file indexes
  * shards_file(). Sentences name folder, index and shard. ERR_USAGE when there is nothing. */

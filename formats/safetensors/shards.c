@@ -208,6 +208,34 @@ static enum status gather(struct shards *set, struct error *err)
     return st;
 }
 
+/* ---- without an index ---- */
+
+/* model.safetensors, else all of model*.safetensors, else the only one. */
+static enum status open_listed(struct shards *set, const char *folder,
+                               const struct listing *listing, struct error *err)
+{
+    const char *single = single_name;
+    const char **names = listing->names;
+    size_t n = 0;
+    enum status st;
+
+    if (listing_has(listing, single_name)) {
+        st = open_names(set, folder, &single, 1, err);
+        return st == OK ? gather(set, err) : st;
+    }
+    for (size_t i = 0; i < listing->n; i++)
+        if (strncmp(listing->names[i], "model", 5) == 0)
+            names[n++] = listing->names[i]; /* never ahead of where it reads */
+    if (n == 0 && listing->n == 1)
+        n = 1;
+    if (n == 0)
+        return fail(err, ERR_USAGE,
+                    "%s: no weights: no %s, no %s, and %zu other .safetensors files",
+                    folder, index_name, single_name, listing->n);
+    st = open_names(set, folder, names, n, err);
+    return st == OK ? gather(set, err) : st;
+}
+
 /* ---- what the index gets wrong ---- */
 
 /* A kind of slip: how often, and the first name. */
@@ -252,55 +280,64 @@ static void compare_index(const struct shards *set, const struct weightmap *inde
     warn(&absent, path, "is in the index but in no shard");
 }
 
-static enum status open_indexed(struct shards *set, const char *folder, struct error *err)
+/* Whether a file has every tensor of the index. One that cannot be opened has not. */
+static bool has_all(const char *path, const struct weightmap *index)
+{
+    struct safetensors *file = NULL;
+    struct error unsaid = {0};
+    size_t n = 0;
+
+    if (safetensors_open(path, &file, &unsaid) != OK)
+        return false;
+    for (size_t i = 0; i < safetensors_count(file); i++)
+        n += name_index_find(&index->by_tensor, safetensors_at(file, i)->name) >= 0;
+    safetensors_close(file);
+    return n == index->n_entries;
+}
+
+/* A model saved anew in one file leaves the index of its shards behind, and maybe the shards:
+ * transformers looks for the one file first. Here it must be able to take the place of the shards. */
+static bool is_outdated(const struct weightmap *index, const struct listing *listing,
+                        const char *single)
+{
+    if (!listing_has(listing, single_name) ||
+        name_index_find(&index->by_shard, single_name) >= 0)
+        return false;
+    for (size_t i = 0; i < index->n_shards; i++)
+        if (!listing_has(listing, index->shards[i]))
+            return true;
+    return has_all(single, index);
+}
+
+static enum status open_indexed(struct shards *set, const char *folder,
+                                const struct listing *listing, struct error *err)
 {
     struct weightmap index = {0};
     struct arena arena = {0};
     char *path = arena_printf(&arena, "%s/%s", folder, index_name);
+    char *single = arena_printf(&arena, "%s/%s", folder, single_name);
     enum status st;
 
-    if (!path)
+    if (!path || !single)
         st = fail(err, ERR_NOMEM, "%s: no memory to open it", folder);
     else
         st = weightmap_read(path, &index, err);
-    if (st == OK)
+    if (st == OK && is_outdated(&index, listing, single)) {
+        log_warn("%s is not read: %s is there", path, single_name);
+        st = open_listed(set, folder, listing, err);
+    } else if (st == OK) {
         st = open_names(set, folder, index.shards, index.n_shards, err);
-    if (st == OK)
-        st = gather(set, err);
-    if (st == OK)
-        compare_index(set, &index, path);
+        if (st == OK)
+            st = gather(set, err);
+        if (st == OK)
+            compare_index(set, &index, path);
+    }
     weightmap_free(&index);
     arena_free(&arena);
     return st;
 }
 
 /* ---- the door ---- */
-
-/* Without an index: model.safetensors, else all of model*.safetensors, else the only one. */
-static enum status open_listed(struct shards *set, const char *folder,
-                               const struct listing *listing, struct error *err)
-{
-    const char *single = single_name;
-    const char **names = listing->names;
-    size_t n = 0;
-    enum status st;
-
-    if (listing_has(listing, single_name)) {
-        st = open_names(set, folder, &single, 1, err);
-        return st == OK ? gather(set, err) : st;
-    }
-    for (size_t i = 0; i < listing->n; i++)
-        if (strncmp(listing->names[i], "model", 5) == 0)
-            names[n++] = listing->names[i]; /* never ahead of where it reads */
-    if (n == 0 && listing->n == 1)
-        n = 1;
-    if (n == 0)
-        return fail(err, ERR_USAGE,
-                    "%s: no weights: no %s, no %s, and %zu other .safetensors files",
-                    folder, index_name, single_name, listing->n);
-    st = open_names(set, folder, names, n, err);
-    return st == OK ? gather(set, err) : st;
-}
 
 static bool is_open(const struct shards *set, const char *name)
 {
@@ -338,7 +375,7 @@ enum status shards_open(const char *folder, struct shards **out, struct error *e
         return fail(err, ERR_NOMEM, "%s: no memory to open it", folder);
     st = listing_read(folder, &listing, err);
     if (st == OK && listing_has(&listing, index_name))
-        st = open_indexed(set, folder, err);
+        st = open_indexed(set, folder, &listing, err);
     else if (st == OK)
         st = open_listed(set, folder, &listing, err);
     if (st == OK)

@@ -203,6 +203,63 @@ Test(shards, an_index_may_be_wrong_about_are_warned_about)
     shards_close(set);
 }
 
+/* A model saved anew in one file beside the index, and maybe the shards, of an older one. */
+Test(shards, that_one_file_has_outlived_are_not_read)
+{
+    static const struct {
+        size_t n_saved; /* in model.safetensors; the index lists the first two */
+        bool has_shards;
+        size_t n; /* what is read */
+        const char *warned;
+    } cases[] = {
+        {3, false, 3, "index.json is not read"},
+        {3, true, 3, "a.safetensors and 1 more: each is not read"},
+        {1, false, 1, "index.json is not read"},
+        {1, true, 2, "model.safetensors is not read"}, /* it cannot take their place */
+    };
+
+    write_text(INDEX, "{\"weight_map\":{\"a.weight\":\"model-a.safetensors\","
+                      "\"b\\\"\\n\":\"model-b.safetensors\"}}");
+    log_set_sink(keep_warning, NULL);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct shards *set = NULL;
+        struct error err = {0};
+
+        warnings[0] = '\0';
+        write_items("model.safetensors", items, cases[i].n_saved);
+        for (int k = 0; k < 2; k++) {
+            static const char *const names[] = {"model-a.safetensors",
+                                                "model-b.safetensors"};
+            char path[FIXTURE_PATH];
+
+            fixture_join(path, folder, names[k]);
+            if (cases[i].has_shards)
+                write_items(names[k], items + k, 1);
+            else
+                (void)remove(path);
+        }
+        cr_assert_eq(shards_open(folder, &set, &err), OK, "%zu: %s", i, err.text);
+        cr_expect_eq(shards_count(set), cases[i].n, "%zu: %zu", i, shards_count(set));
+        cr_expect_not_null(strstr(warnings, cases[i].warned), "%zu: %s", i, warnings);
+        shards_close(set);
+    }
+}
+
+/* It is one of the shards itself. */
+Test(shards, may_be_called_as_a_whole_model_is)
+{
+    struct shards *set = NULL;
+    struct error err;
+
+    write_items("model.safetensors", items, 1);
+    write_items("more.safetensors", items + 1, 1);
+    write_text(INDEX, "{\"weight_map\":{\"a.weight\":\"model.safetensors\","
+                      "\"b\\\"\\n\":\"more.safetensors\"}}");
+    cr_assert_eq(shards_open(folder, &set, &err), OK, "%s", err.text);
+    cr_expect_eq(shards_count(set), 2);
+    shards_close(set);
+}
+
 Test(shards, that_hold_one_tensor_twice_must_agree_on_it)
 {
     struct safetensors_item again = items[0];
