@@ -285,20 +285,30 @@ static enum status put_added_map(const struct token_source *source, struct model
     return OK;
 }
 
+/* {"content": ..., "special": ...} */
+static enum status put_described(const struct token_source *source, struct model *model,
+                                 json_int_t id, const json_t *token, struct error *err)
+{
+    const json_t *content = json_object_get(token, "content");
+    struct staged piece = {.text = json_string_value(content),
+                           .n = json_string_length(content),
+                           .score = -1000.0f,
+                           .type = PIECE_USER};
+
+    if (json_is_true(json_object_get(token, "special")) ||
+        (piece.text && looks_special(piece.text, piece.n)))
+        piece.type = PIECE_CONTROL;
+    return put_token(source, model, id, piece, err);
+}
+
 static enum status put_decoder(const struct token_source *source, struct model *model,
-                               struct error *err)
+                               json_t *decoder, struct error *err)
 {
     const char *key;
     json_t *token;
 
-    json_object_foreach(json_object_get(source->tokenizer_config, "added_tokens_decoder"),
-                        key, token)
+    json_object_foreach(decoder, key, token)
     {
-        const json_t *content = json_object_get(token, "content");
-        struct staged piece = {.text = json_string_value(content),
-                               .n = json_string_length(content),
-                               .score = -1000.0f,
-                               .type = PIECE_USER};
         char *end = NULL;
         const long long id = strtoll(key, &end, 10);
         enum status st;
@@ -306,14 +316,30 @@ static enum status put_decoder(const struct token_source *source, struct model *
         if (!*key || *end)
             return fail(err, ERR_CORRUPT, "added_tokens_decoder: \"%.40s\" is not an id",
                         key);
-        if (json_is_true(json_object_get(token, "special")) ||
-            (piece.text && looks_special(piece.text, piece.n)))
-            piece.type = PIECE_CONTROL;
-        st = put_token(source, model, id, piece, err);
+        st = put_described(source, model, id, token, err);
         if (st != OK)
             return st;
     }
     return OK;
+}
+
+/* transformers 5 writes the added tokens into tokenizer.json alone. */
+static enum status put_added(const struct token_source *source, struct model *model,
+                             struct error *err)
+{
+    json_t *decoder = json_object_get(source->tokenizer_config, "added_tokens_decoder");
+    enum status st = OK;
+
+    if (decoder)
+        return put_decoder(source, model, decoder, err);
+    for (size_t i = 0; i < json_array_size(source->added) && st == OK; i++) {
+        const json_t *token = json_array_get(source->added, i);
+        const json_t *id = json_object_get(token, "id");
+
+        st = put_described(source, model, json_is_integer(id) ? json_integer_value(id) : -1,
+                           token, err);
+    }
+    return st;
 }
 
 /* Rows without a piece, as the converter fills them. */
@@ -381,7 +407,7 @@ enum status sentencepiece_parse(const uint8_t *bytes, size_t n_bytes,
     if (st == OK)
         st = put_added_map(source, &model, err);
     if (st == OK)
-        st = put_decoder(source, &model, err);
+        st = put_added(source, &model, err);
     if (st == OK)
         st = settle(&model, tok, err);
     /* Last resort, behind the names and ids of the other files. */

@@ -170,6 +170,16 @@ static void read_flags(const struct token_source *source, struct tokenizer *tok,
         vocabulary_set_adds(tok, i, json_is_true(value));
 }
 
+/* A member of config.json, or of its text_config where it is not there. */
+static const json_t *of_config(const struct token_source *source, const char *key)
+{
+    const json_t *value = json_object_get(source->config, key);
+
+    if (value && !json_is_null(value))
+        return value;
+    return json_object_get(json_object_get(source->config, "text_config"), key);
+}
+
 static void set_by_config(const struct token_source *source, struct tokenizer *tok,
                           enum special i)
 {
@@ -177,9 +187,7 @@ static void set_by_config(const struct token_source *source, struct tokenizer *t
     const json_t *id;
 
     snprintf(key, sizeof(key), "%s_token_id", special_name(i));
-    id = json_object_get(source->config, key);
-    if (!id || json_is_null(id))
-        id = json_object_get(json_object_get(source->config, "text_config"), key);
+    id = of_config(source, key);
     if (json_is_integer(id) && json_integer_value(id) >= 0 &&
         (uint64_t)json_integer_value(id) < tok->pieces.n)
         vocabulary_set_special(tok, i, (int32_t)json_integer_value(id));
@@ -330,7 +338,7 @@ enum status special_tokens_apply(const struct token_source *source, struct token
             source->folder);
     mark_configured(tok, source->tokenizer_config);
     mark_configured(tok, source->special_map);
-    add_end_ids(tok, json_object_get(source->config, "eos_token_id"));
+    add_end_ids(tok, of_config(source, "eos_token_id"));
     add_end_ids(tok, json_object_get(source->generation, "eos_token_id"));
     return OK;
 }

@@ -138,6 +138,46 @@ Test(tokenizer, reads_a_small_sentencepiece_model_as_sentencepiece_does)
     fixture_remove(folder);
 }
 
+/* transformers 5 writes the tokens of a fine-tune into tokenizer.json alone; a tokenizer_config.json
+ * that lists them is heard first. */
+Test(tokenizer, of_sentencepiece_takes_added_tokens_from_the_json_beside_it)
+{
+    static const char json[] =
+        "{\"model\":{\"type\":\"BPE\",\"vocab\":{},\"merges\":[]},\"added_tokens\":["
+        "{\"id\":5,\"content\":\"<turn_a>\",\"special\":true},"
+        "{\"id\":6,\"content\":\"plain\",\"special\":false}]}";
+    static const char decoder[] = "{\"added_tokens_decoder\":{\"6\":{\"content\":"
+                                  "\"listed\",\"special\":false}}}";
+    json_t *config = json_pack("{s:s}", "model_type", "gemma3_text");
+    char folder[FIXTURE_PATH], path[FIXTURE_PATH];
+    char *bytes = NULL;
+    size_t n;
+
+    fixture_folder(folder);
+    fixture_join(path, folder, "tokenizer.model");
+    cr_assert_eq(file_read_all(VECTORS "small.model", 1 << 20, &bytes, &n, &err), OK,
+                 "%s", err.text);
+    fixture_write(path, bytes, n);
+    fixture_join(path, folder, "tokenizer.json");
+    fixture_write(path, json, strlen(json));
+    struct tokenizer *tok = open_folder(folder, config);
+
+    cr_expect_eq(tokenizer_find(tok, "<turn_a>"), 5);
+    cr_expect_eq(tok->types[5], PIECE_CONTROL);
+    cr_expect_eq(tokenizer_find(tok, "plain"), 6);
+    cr_expect_eq(tok->types[6], PIECE_USER);
+    tokenizer_free(tok);
+    fixture_join(path, folder, "tokenizer_config.json");
+    fixture_write(path, decoder, strlen(decoder));
+    tok = open_folder(folder, config);
+    cr_expect_eq(tokenizer_find(tok, "listed"), 6);
+    cr_expect_eq(tokenizer_find(tok, "<turn_a>"), -1);
+    tokenizer_free(tok);
+    json_decref(config);
+    free(bytes);
+    fixture_remove(folder);
+}
+
 /* ---- through a GGUF and back ---- */
 
 static void hash_value(const struct gguf_value *value, char hex[65])
@@ -328,6 +368,32 @@ Test(made, vocabularies_encode_by_rank_with_bos_once)
     cr_expect(tokenizer_is_end(tok, 1));
     cr_expect_not(tokenizer_is_end(tok, 2));
     tokenizer_free(tok);
+}
+
+/* A list of ends, wherever config.json has it; the outer one is the model's. */
+Test(made, vocabularies_end_where_either_configuration_says)
+{
+    static const struct {
+        const char *config;
+        bool ends_a, ends_b;
+    } cases[] = {
+        {"{\"text_config\":{\"eos_token_id\":[1,2]}}", true, false},
+        {"{\"eos_token_id\":[1,3],\"text_config\":{\"eos_token_id\":[1,2]}}", false, true},
+        {"{\"eos_token_id\":null,\"text_config\":{\"eos_token_id\":[1,2]}}", true, false},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        json_t *config = json_loads(cases[i].config, 0, NULL);
+        struct tokenizer *tok = NULL;
+
+        cr_assert_eq(open_made(HEAD BOTH MODEL VOCAB MERGES, config, &tok), OK, "%s",
+                     err.text);
+        cr_expect(tokenizer_is_end(tok, 1), "%s", cases[i].config);
+        cr_expect_eq(tokenizer_is_end(tok, 2), cases[i].ends_a, "%s", cases[i].config);
+        cr_expect_eq(tokenizer_is_end(tok, 3), cases[i].ends_b, "%s", cases[i].config);
+        tokenizer_free(tok);
+        json_decref(config);
+    }
 }
 
 /* Merges as strings, and before the vocabulary they speak of. */
