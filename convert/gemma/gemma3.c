@@ -112,24 +112,26 @@ static enum status read_rope_of(const json_t *rope, const char *what, float *bas
     return OK;
 }
 
-/* Bases and scaling stand side by side, or in one object a kind of layer. */
+/* Bases and scaling stand side by side, or in one object a kind of layer, or in one that is the full
+ * layers'. */
 static enum status read_rope(const json_t *config, struct gemma_config *out,
                              struct error *err)
 {
     const json_t *ropes = field_find(config, "rope_parameters");
     const json_t *full = json_object_get(ropes, "full_attention");
     const json_t *local = json_object_get(ropes, "sliding_attention");
+    const bool is_flat = json_object_size(ropes) > 0 && !full && !local;
     float local_factor = 0;
     enum status st = field_f32(config, "rope_theta", 1e6, &out->rope_base, err);
 
     if (st == OK)
         st = field_f32(config, "rope_local_base_freq", 1e4, &out->rope_base_swa, err);
-    if (st == OK && !full)
+    if (st == OK && !full && !is_flat)
         st = read_rope_of(field_find(config, "rope_scaling"), "rope_scaling",
                           &out->rope_base, &out->rope_factor, err);
     else if (st == OK)
-        st = read_rope_of(full, "rope_parameters", &out->rope_base, &out->rope_factor,
-                          err);
+        st = read_rope_of(is_flat ? ropes : full, "rope_parameters", &out->rope_base,
+                          &out->rope_factor, err);
     if (st == OK)
         st = read_rope_of(local, "rope_parameters", &out->rope_base_swa, &local_factor,
                           err);

@@ -54,6 +54,42 @@ static uint64_t opened(const struct tiny *tiny)
     return opened_with(tiny, NULL);
 }
 
+/* ---- the configuration ---- */
+
+/* Scaling of Gemma 3's full layers, by itself, by kind of layer, and in one object for all. */
+Test(source, rope_is_scaled_wherever_the_configuration_says_so)
+{
+    static const struct {
+        const char *key, *rope;
+    } cases[] = {
+        {"rope_scaling", "{\"rope_type\":\"linear\",\"factor\":8.0}"},
+        {"rope_parameters", "{\"rope_type\":\"linear\",\"factor\":8.0}"},
+        {"rope_parameters",
+         "{\"full_attention\":{\"rope_type\":\"linear\",\"factor\":8.0},"
+         "\"sliding_attention\":{\"rope_type\":\"default\"}}"},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct model *model = NULL;
+        struct error err = {0};
+        struct tiny tiny;
+
+        tiny_begin(&tiny, TINY_GEMMA3);
+        json_object_del(tiny.text, "rope_scaling");
+        json_object_del(tiny.text, "rope_parameters");
+        json_object_set_new(tiny.text, cases[i].key, json_loads(cases[i].rope, 0, NULL));
+        tiny_write(&tiny);
+        cr_assert_eq(convert_open_source(tiny.folder, NULL, &model, &err), OK, "%s",
+                     err.text);
+        const struct gguf_value *factor =
+            gguf_meta_find(model->meta, "gemma3.rope.scaling.factor");
+        cr_assert_not_null(factor, "%s", cases[i].rope);
+        cr_expect_float_eq(gguf_value_real(factor, 0), 8.0, 0);
+        model_close(model);
+        tiny_end(&tiny);
+    }
+}
+
 /* ---- names ---- */
 
 Test(source, any_wrapper_s_prefix_gives_the_same_model)

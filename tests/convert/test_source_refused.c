@@ -100,6 +100,12 @@ static void odd_heads(struct tiny *tiny)
     json_object_set_new(tiny->text, "num_key_value_heads", json_integer(3));
 }
 
+static void rope_for_all(struct tiny *tiny)
+{
+    json_object_set_new(tiny->text, "rope_parameters",
+                        json_pack("{s:s,s:f}", "rope_type", "default", "rope_theta", 1e6));
+}
+
 static void unknown_quantization(struct tiny *tiny)
 {
     json_object_set_new(tiny->config, "quantization_config",
@@ -133,6 +139,7 @@ Test(source_refused, refuses_what_contradicts_the_config)
         {layer_too_few, ERR_SHAPE, "layers.3.", "num_hidden_layers is 3"},
         {no_softcap, ERR_CORRUPT, "config.json", "final_logit_softcapping is 0"},
         {odd_heads, ERR_CORRUPT, "num_attention_heads 2", "num_key_value_heads 3"},
+        {rope_for_all, ERR_UNSUPPORTED, "config.json", "rope_parameters"},
         {number_as_text, ERR_CORRUPT, "config.json", "hidden_size"},
         {unknown_quantization, ERR_UNSUPPORTED, "config.json", "superquant"},
     };
