@@ -38,8 +38,6 @@ static const struct {
     {"*.softcap", LEFTOVER_HARMLESS},
     {"*embed_scale", LEFTOVER_HARMLESS},
     {"*root_size", LEFTOVER_HARMLESS},
-    {"*.SCB", LEFTOVER_HARMLESS},
-    {"*.absmax", LEFTOVER_HARMLESS},
     {"*embedding_post_projection_norm.*", LEFTOVER_HARMLESS},
     {"*pooler.scale", LEFTOVER_HARMLESS},
     {"embed_vision.embedding.weight", LEFTOVER_HARMLESS},
@@ -57,6 +55,14 @@ static const struct {
     {"embed_audio.*", LEFTOVER_TOWER},
     {"vision_embedder.*", LEFTOVER_TOWER},
     {"multi_modal_projector.*", LEFTOVER_TOWER},
+    {"*.SCB", LEFTOVER_HARMLESS},
+    {"*.absmax", LEFTOVER_HARMLESS},
+    {"*.q_scale", LEFTOVER_HARMLESS}, /* of a quantized cache, not of weights */
+    {"*.k_scale", LEFTOVER_HARMLESS},
+    {"*.v_scale", LEFTOVER_HARMLESS},
+    {"*.q_zero_point", LEFTOVER_HARMLESS},
+    {"*.k_zero_point", LEFTOVER_HARMLESS},
+    {"*.v_zero_point", LEFTOVER_HARMLESS},
 };
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))

@@ -228,7 +228,8 @@ enum status module_each(struct checkpoint *cp, const json_t *quantization,
         struct module m = {.cp = cp, .quantization = quantization};
 
         if (cp->raws[i].taken || n <= n_suffix ||
-            strcmp(name + n - n_suffix, suffix) != 0)
+            strcmp(name + n - n_suffix, suffix) != 0 ||
+            canonical_leftover(name) == LEFTOVER_TOWER)
             continue;
         m.path = arena_strndup(&cp->arena, name, n - n_suffix);
         m.weight = m.path ? arena_printf(&cp->arena, "%s.weight", m.path) : NULL;

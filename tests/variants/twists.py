@@ -53,21 +53,36 @@ def modelopt_file(model):
         {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": q["quant_algo"]}}))
 
 
-def edit_tensors(path, change):
-    """change(name, dtype, shape, bytes) gives what stands in a tensor's place."""
+def read_tensors(path, into):
+    """name: (dtype, shape, bytes), in the order they are stored"""
     data = path.read_bytes()
     n = int.from_bytes(data[:8], "little")
-    header, parts, at = {}, [], 0
     for name, item in json.loads(data[8:8 + n]).items():
-        if name == "__metadata__":
-            continue
-        begin, end = (8 + n + x for x in item["data_offsets"])
-        name, dtype, shape, raw = change(name, item["dtype"], item["shape"], data[begin:end])
+        if name != "__metadata__":
+            begin, end = (8 + n + x for x in item["data_offsets"])
+            into[name] = item["dtype"], item["shape"], data[begin:end]
+    return into
+
+
+def write_tensors(path, tensors):
+    header, at = {}, 0
+    for name, (dtype, shape, raw) in tensors.items():
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + len(raw)]}
-        parts.append(raw)
         at += len(raw)
     text = json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(parts))
+    path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(raw for _, _, raw in tensors.values()))
+
+
+def edit_tensors(path, change):
+    """change(name, dtype, shape, bytes) gives what stands in a tensor's place."""
+    changed = (change(name, *t) for name, t in read_tensors(path, {}).items())
+    write_tensors(path, {name: t for name, *t in changed})
+
+
+def add_tensors(path, more, others=()):
+    tensors = read_tensors(path, {})
+    again = {copy: t for name, t in tensors.items() for copy in more(name, *t)}
+    write_tensors(path, {**tensors, **again, **dict(others)})
 
 
 def zeros_of_a_byte(model):
@@ -88,6 +103,37 @@ def zeros_of_a_byte(model):
 def stale_file(model):
     """Another model's weights beside those of the index."""
     shutil.copy(next(model.glob("model-*.safetensors")), model / "model.safetensors")
+
+
+def with_tensors(more):
+    """more(name, dtype, shape, bytes) gives further names for the same numbers."""
+    def twist(model):
+        for path in model.glob("*.safetensors"):
+            if not path.is_symlink():
+                add_tensors(path, more)
+    return twist
+
+
+def as_tower(name, dtype, shape, raw):
+    """A module of the text model once more in the vision tower, quantized as it is there."""
+    inner = name.partition("layers.0.mlp.up_proj.")[2]
+    return [f"model.vision_tower.encoder.layers.0.mlp.up_proj.{inner}"] if inner else []
+
+
+def with_cache_scales(model):
+    """What a quantized cache needs, beside dense keys and values."""
+    data = {f"model.language_model.layers.0.self_attn.{x}": ("F32", [1], struct.pack("<f", 0.5))
+            for x in ("k_scale", "v_scale", "k_zero_point", "v_zero_point")}
+    add_tensors(model / "model.safetensors", lambda *_: [], data)
+
+
+def saved_anew(model):
+    """All shards in one file; the index of the shards stays."""
+    parts = {}
+    for path in sorted(model.glob("model-*.safetensors")):
+        read_tensors(path, parts)
+        path.unlink()
+    write_tensors(model / "model.safetensors", parts)
 
 
 def rotated(location):
@@ -125,6 +171,11 @@ SAME = [
     ("fp8-block", "modules_to_not_convert", settings(lambda q: q.update(modules_to_not_convert=["lm_head"]))),
 ]
 WARNED = [
+    *((case, "a quantized module in the vision tower", with_tensors(as_tower), "of the vision and audio parts left out")
+      for case in ("bnb-nf4", "bnb-int8", "ct-fp8-channel", "ct-int4-g32-sym", "ct-nvfp4", "fp8-block", "fp8-tensor",
+                   "gemma-mobile", "gptq-v1-actorder-asym", "awq-gemm-g32", "mlx-4bit", "modelopt-nvfp4", "torchao-int8")),
+    ("base-e2b", "scales of a quantized cache", with_cache_scales, "they change nothing"),
+    ("sharded-hf", "saved anew in one file beside the old index", saved_anew, "model.safetensors.index.json is not read"),
     ("sharded-hf", "a model.safetensors that the index does not name", stale_file, "model.safetensors is not read"),
     ("base-e2b", "an adapter_config.json in the folder", adapter_beside, "its adapter is not merged"),
 ]
