@@ -165,6 +165,8 @@ static enum status describe_tokenizer(struct source *src,
                                src->meta, err);
     if (st == OK)
         st = note_template(src, err);
+    if (st == OK)
+        st = source_note_beside(src, options, &templates, tok, err);
     const size_t n = st == OK ? tokenizer_size(tok) : 0;
     if (st == OK && src->config.family->trims_vocabulary && n < src->config.n_vocab)
         st = trim_vocabulary(src, n, err);

@@ -70,6 +70,13 @@ MUST_CHECK enum status source_describe(struct source *src,
                                        const struct source_options *options,
                                        struct error *err);
 
+/* A note for each adapter's folder that holds another chat template or other tokens than those in
+ * use. */
+MUST_CHECK enum status source_note_beside(struct source *src,
+                                          const struct source_options *options,
+                                          const struct chat_templates *templates,
+                                          const struct tokenizer *tok, struct error *err);
+
 /* A GGUF as source: entries and metadata as they are in the file. */
 MUST_CHECK enum status source_open_gguf(struct source *src, struct error *err);
 

@@ -89,10 +89,6 @@ void catalogue_drop_parts(struct checkpoint *cp);
 /* A number of the model's config: in text_config, else at the top. False when absent or null. */
 bool catalogue_config_u64(const struct checkpoint *cp, const char *key, uint64_t *out);
 
-/* The folder of a path: itself, or what stands before the last slash. From the arena; NULL when
- * memory is out. */
-const char *checkpoint_folder_of(struct arena *arena, const char *path);
-
 /* Remember a sentence for the user. ERR_NOMEM. */
 __attribute__((format(printf, 3, 4))) MUST_CHECK enum status
 catalogue_note(struct checkpoint *cp, struct error *err, const char *fmt, ...);

@@ -106,6 +106,10 @@ MUST_CHECK enum status source_find_grid(const struct source_tensor *t, enum grid
 
 struct checkpoint;
 
+/* The folder of a path: itself, or what stands before the last slash. From the arena; NULL when
+ * memory is out. */
+const char *checkpoint_folder_of(struct arena *arena, const char *path);
+
 /* Open a folder, or one weights file beside its config.json. Merges nothing yet and reads headers
  * only. ERR_USAGE when config.json or weights are missing; ERR_CORRUPT, ERR_UNSUPPORTED; ERR_SHAPE
  * when parts contradict each other. Notes (harmless things left out) are kept for checkpoint_note().

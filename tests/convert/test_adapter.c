@@ -588,6 +588,77 @@ Test(adapter, patterns_that_posix_cannot_say_are_refused)
     end(&tiny, &ad);
 }
 
+/* The sentences that were said, one after another. */
+static char said[4096];
+
+static void keep(void *arg, const char *sentence)
+{
+    (void)arg;
+    strncat(said, sentence, sizeof(said) - strlen(said) - 1);
+}
+
+static void said_of(const struct tiny *tiny, const struct adapter_files *ad)
+{
+    said[0] = '\0';
+    log_set_sink(keep, NULL);
+    model_close(merged(tiny, ad));
+    log_set_sink(NULL, NULL);
+}
+
+/* The base's tokenizer.json with one word everywhere in the place of another of its length. */
+static void write_tokenizer(const struct adapter_files *ad, const char *from,
+                            const char *to)
+{
+    char path[FIXTURE_PATH], *text, *at;
+    struct error err = {0};
+    size_t n;
+
+    cr_assert_eq(
+        file_read_all(CARAT_DATA "/golden/e2b/tokenizer.json", 1 << 24, &text, &n, &err),
+        OK, "%s", err.text);
+    cr_assert(strstr(text, from) && strlen(from) == strlen(to));
+    while ((at = strstr(text, from)) != NULL)
+        memcpy(at, to, strlen(to));
+    fixture_join(path, ad->folder, "tokenizer.json");
+    fixture_write(path, text, n);
+    free(text);
+}
+
+static void write_template(const char *folder, const char *text)
+{
+    char path[FIXTURE_PATH];
+
+    fixture_join(path, folder, "chat_template.jinja");
+    fixture_write(path, text, strlen(text));
+}
+
+Test(adapter, another_template_or_tokenizer_beside_it_is_said)
+{
+    struct tiny tiny;
+    struct adapter_files ad;
+    size_t out, in;
+
+    begin(&tiny, &ad, TINY_E2B);
+    q_elements(&tiny, &out, &in);
+    add(&ad, Q0 ".lora_A.weight", RANK, in, 0);
+    add(&ad, Q0 ".lora_B.weight", out, RANK, 0);
+    write_to(&ad, PEFT);
+    write_template(tiny.folder, "{{ bos_token }}");
+    write_template(ad.folder, "{{ bos_token }}");
+    write_tokenizer(&ad, "\"version\":\"1.0\"", "\"version\":\"1.1\"");
+    said_of(&tiny, &ad);
+    cr_expect_null(strstr(said, "chat_template.jinja"), "%s", said);
+    cr_expect_null(strstr(said, "tokenizer.json"), "%s", said);
+
+    write_template(ad.folder, "{{ eos_token }}");
+    write_tokenizer(&ad, "<|think|>", "<|thunk|>");
+    said_of(&tiny, &ad);
+    cr_expect_not_null(strstr(said, "chat_template.jinja differs from the base's"), "%s",
+                       said);
+    cr_expect_not_null(strstr(said, "tokenizer.json has other tokens than"), "%s", said);
+    end(&tiny, &ad);
+}
+
 Test(adapter, two_whole_kronecker_factors_take_the_rank_of_the_configuration)
 {
     struct tiny tiny;
