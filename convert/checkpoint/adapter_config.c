@@ -183,18 +183,47 @@ static enum status check_keys(const struct adapter *ad, struct error *err)
     return OK;
 }
 
-/* mlx-lm's own form has fine_tune_type in place of peft_type. */
+/* mlx-lm's own form has fine_tune_type in place of peft_type; older files have neither, and LoRA is
+ * meant. Where those state an alpha, it counted in some releases and not in others. */
 static enum status read_mlx(struct adapter *ad, struct error *err)
 {
     const char *type = json_string_value(json_object_get(ad->config, "fine_tune_type"));
+    const json_t *parameters = json_object_get(ad->config, "lora_parameters");
 
     ad->kind = ADAPTER_MLX;
-    if (strcmp(type, "lora") != 0 && strcmp(type, "dora") != 0)
+    if (!type && is_set(json_object_get(parameters, "alpha")))
+        return refuse_key(ad, "lora_parameters",
+                          "of an early mlx-lm, whose scale depends on the release where "
+                          "alpha is stated",
+                          err);
+    if (type && strcmp(type, "lora") != 0 && strcmp(type, "dora") != 0)
         return fail(err, ERR_UNSUPPORTED,
                     "%s/adapter_config.json: fine_tune_type \"%s\" (lora or "
                     "dora expected)",
                     ad->folder, type);
     return OK;
+}
+
+static enum status refuse_kind(const struct adapter *ad, const char *type,
+                               struct error *err)
+{
+    if (!type && json_object_get(ad->config, "rank") &&
+        json_object_get(ad->config, "alpha"))
+        return fail(err, ERR_UNSUPPORTED,
+                    "%s/adapter_config.json: rank and alpha alone: an adapter of "
+                    "mlx-vlm, which is not known here",
+                    ad->folder);
+    return fail(err, ERR_UNSUPPORTED,
+                "%s/adapter_config.json: peft_type %s cannot be merged into "
+                "weights",
+                ad->folder, type ? type : "is missing, which");
+}
+
+/* Whether it is mlx-lm's. */
+static bool is_mlx(const json_t *config)
+{
+    return json_is_string(json_object_get(config, "fine_tune_type")) ||
+           json_is_object(json_object_get(config, "lora_parameters"));
 }
 
 enum status adapter_read_config(struct adapter *ad, struct error *err)
@@ -214,7 +243,7 @@ enum status adapter_read_config(struct adapter *ad, struct error *err)
     if (st != OK)
         return st;
     type = json_string_value(json_object_get(ad->config, "peft_type"));
-    if (!type && json_is_string(json_object_get(ad->config, "fine_tune_type")))
+    if (!type && is_mlx(ad->config))
         return read_mlx(ad, err);
     for (size_t i = 0; type && i < sizeof(kinds) / sizeof(kinds[0]); i++)
         if (strcmp(type, kinds[i].type) == 0) {
@@ -222,10 +251,7 @@ enum status adapter_read_config(struct adapter *ad, struct error *err)
             st = check_keys(ad, err);
             return st == OK ? check_numbers(ad, err) : st;
         }
-    return fail(err, ERR_UNSUPPORTED,
-                "%s/adapter_config.json: peft_type %s cannot be merged into "
-                "weights",
-                ad->folder, type ? type : "is missing, which");
+    return refuse_kind(ad, type, err);
 }
 
 /* The first entry of a pattern object that matches, else the common value; NULL: neither. */

@@ -341,6 +341,47 @@ Test(adapter, listed_rows_are_named_by_the_end_of_the_whole_path)
     end(&tiny, &ad);
 }
 
+Test(adapter, mlx_without_a_type_means_lora)
+{
+    struct tiny tiny;
+    struct adapter_files ad;
+
+    begin(&tiny, &ad, TINY_E2B);
+    const struct tiny_tensor *t = tiny_tensor(&tiny, "layers.0.mlp.up_proj.weight");
+    const size_t out = (size_t)t->dims[0], in = (size_t)t->dims[1];
+    const float *a = add(&ad, "model.layers.0.mlp.up_proj.lora_a", in, RANK, 0);
+    const float *b = add(&ad, "model.layers.0.mlp.up_proj.lora_b", RANK, out, 0);
+    write_to(&ad, "{\"num_layers\": 4, \"use_dora\": false, "
+                  "\"lora_parameters\": {\"rank\": 3, \"scale\": 2.0}}");
+    double *want = stored(&tiny, "layers.0.mlp.up_proj.weight");
+    struct model *model = merged(&tiny, &ad);
+
+    for (size_t o = 0; o < out; o++)
+        for (size_t i = 0; i < in; i++)
+            for (size_t k = 0; k < RANK; k++)
+                want[o * in + i] +=
+                    SCALE * (double)a[i * RANK + k] * (double)b[k * out + o];
+    expect_numbers(model, "blk.0.ffn_up.weight", want, out * in);
+    model_close(model);
+    free(want);
+    write_to(&ad, "{\"lora_parameters\": {\"rank\": 3, \"alpha\": 6, \"scale\": 2.0}}");
+    expect_refused(&tiny, ad.folder, "depends on the release where alpha is stated");
+    end(&tiny, &ad);
+}
+
+Test(adapter, an_adapter_of_mlx_vlm_is_refused_by_its_name)
+{
+    struct tiny tiny;
+    struct adapter_files ad;
+
+    begin(&tiny, &ad, TINY_E2B);
+    add(&ad, "language_model.model.layers.0.self_attn.q_proj.A", 32, RANK, 0);
+    add(&ad, "language_model.model.layers.0.self_attn.q_proj.B", RANK, 32, 0);
+    write_to(&ad, "{\"rank\": 3, \"alpha\": 0.1, \"dropout\": 0.1}");
+    expect_refused(&tiny, ad.folder, "an adapter of mlx-vlm, which is not known here");
+    end(&tiny, &ad);
+}
+
 /* ---- experts ---- */
 
 Test(adapter, a_pair_for_one_expert_changes_that_expert_alone)
