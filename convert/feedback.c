@@ -218,8 +218,8 @@ static enum status prepare_group(struct feedback *fb, const struct moments_entry
                            fb->diagonal + first, err);
     for (size_t r = 0; r < n_rows && st == OK; r++)
         memcpy(w + r * n, sample + r * cols + first, n * sizeof(*w));
-    if (st == OK)
-        st = choose_metric(fb, &t, &fb->metrics[group], err);
+    if (st == OK && choose_metric(fb, &t, &fb->metrics[group], err) != OK)
+        st = fail_at(err, fb->item->e->name);
     free(h);
     free(held);
     free(w);

@@ -35,11 +35,23 @@ static enum status add_expert(const struct question *q, const struct moments_ent
     return st;
 }
 
+static double tokens_of_experts(const struct question *q)
+{
+    struct moments_entry entry;
+    double tokens = 0;
+
+    for (uint64_t e = 0; e < q->item->e->ne[2]; e++)
+        if (feedback_entry(q->moments, q->item, e, &entry))
+            tokens += q->held ? entry.held_tokens : entry.tokens;
+    return tokens;
+}
+
 static enum status mean_of_experts(const struct question *q, float *mean,
                                    struct error *err)
 {
     const size_t square = q->n * q->n;
-    double *sum = calloc(square, sizeof(*sum)), tokens = 0;
+    const double tokens = tokens_of_experts(q);
+    double *sum = calloc(square, sizeof(*sum));
     struct moments_entry entry;
     enum status st =
         sum ? OK
@@ -53,7 +65,6 @@ static enum status mean_of_experts(const struct question *q, float *mean,
     for (uint64_t e = 0; e < q->item->e->ne[2] && st == OK; e++) {
         if (!feedback_entry(q->moments, q->item, e, &entry))
             continue;
-        tokens += q->held ? entry.held_tokens : entry.tokens;
         st = add_expert(q, &entry, mean, sum, err);
     }
     for (size_t i = 0; i < square && st == OK; i++)
@@ -77,6 +88,7 @@ static enum status load_means(struct expert_means *means, struct question *q,
         return fail(err, ERR_NOMEM, "%s: no memory for its experts", q->item->e->name);
     st = mean_of_experts(q, means->h, err);
     q->held = true;
+    means->has_held = tokens_of_experts(q) > 0;
     if (st == OK)
         st = mean_of_experts(q, means->held, err);
     if (st == OK) {
@@ -94,7 +106,8 @@ static void shrink_to(const float *mean, size_t n, double tokens, double weight,
         h[i] = (float)(share * (double)h[i] + (1 - share) * (double)mean[i]);
 }
 
-/* The mean counts like 2 n tokens; an eighth of that among the held-out ones. */
+/* The mean counts like 2 n tokens; an eighth of that among the held-out ones. Where no expert has any of
+ * those, the others must do. */
 enum status expert_shrink(struct expert_means *means, const struct moments *moments,
                           const struct work_item *item, const struct moments_entry *entry,
                           size_t group, float *h, float *held, float *diagonal,
@@ -107,7 +120,10 @@ enum status expert_shrink(struct expert_means *means, const struct moments *mome
     if (st != OK)
         return st;
     shrink_to(means->h, n * n, entry->tokens, 2.0 * (double)n, h);
-    shrink_to(means->held, n * n, entry->held_tokens, 0.25 * (double)n, held);
+    if (means->has_held)
+        shrink_to(means->held, n * n, entry->held_tokens, 0.25 * (double)n, held);
+    else
+        memcpy(held, h, n * n * sizeof(*held));
     for (size_t j = 0; j < n; j++)
         diagonal[j] = h[j * n + j];
     return OK;

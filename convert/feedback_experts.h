@@ -16,6 +16,7 @@ struct expert_means {
     const struct work_item *item;
     size_t group;
     float *h, *held; /* group^2 each, owned */
+    bool has_held;   /* some expert has held-out tokens */
 };
 
 /* The moments of the input of one matrix; false when there are none of its width. */

@@ -3,6 +3,7 @@
  */
 #include "convert/rows.h"
 
+#include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -12,6 +13,7 @@ enum { PIECE_FLOATS = 32768 };
 /* No stored scale or minimum of any block type exceeds twice the block's largest magnitude, so
  * below a quarter of F16's largest number none can overflow. */
 static const float SAFE_MAGNITUDE = 16384.0F;
+static const float LARGEST_HALF = 65504.0F;
 
 enum status row_packer_open(struct row_packer *packer, const struct work *work,
                             size_t longest_row, struct error *err)
@@ -145,6 +147,27 @@ static void decode_range(void *arg, size_t begin, size_t end)
         atomic_store(&run->is_bad, true);
 }
 
+/* Error feedback stores no scale above the largest half: what needs a larger one strays, by more than
+ * half a step of any scale. */
+static void check_range(void *arg, size_t begin, size_t end)
+{
+    struct run *run = arg;
+    const struct work_item *item = run->item;
+    const size_t cols = (size_t)item->e->ne[0];
+    float *row = run->packer->scratch + (size_t)parallel_index() * run->packer->piece;
+    bool has_strayed = false;
+
+    for (size_t r = begin; r < end; r++) {
+        const float *x = run->packer->decoded + r * cols;
+
+        block_decode(item->type, run->packed + r * item->row_bytes, row, cols);
+        for (size_t c = 0; c < cols; c++)
+            has_strayed |= !(fabsf(row[c] - x[c]) <= LARGEST_HALF);
+    }
+    if (has_strayed)
+        atomic_store(&run->is_too_wide, true);
+}
+
 static void count_feedback(struct row_packer *packer, const struct work_item *item)
 {
     struct feedback_report *sum = &packer->tallies[item - packer->work->items].feedback;
@@ -183,8 +206,8 @@ static enum status pack_compensated(struct row_packer *packer, struct run *run,
     st = feedback_rows(packer->feedback, item, run->in.first, run->in.n, packer->decoded,
                        run->packed, err);
     count_feedback(packer, item);
-    if (st == OK && has_overflowed(item->type, run->packed, packer->decoded, count))
-        atomic_store(&run->is_too_wide, true);
+    if (st == OK)
+        parallel_for((size_t)run->in.n, grain, check_range, run);
     return st;
 }
 

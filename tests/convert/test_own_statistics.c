@@ -460,3 +460,77 @@ Test(own_statistics, do_not_replace_those_that_are_there)
     }
     free(words);
 }
+
+/* ---- what compensation is told ---- */
+
+static const struct rounded_tensor *rounded(const struct convert_result *result,
+                                            const char *name)
+{
+    for (size_t i = 0; i < result->n_rounded; i++)
+        if (strcmp(result->rounded[i].name, name) == 0)
+            return &result->rounded[i];
+    return NULL;
+}
+
+/* Without held-out tokens an expert, as a dense matrix, is judged by the others. */
+Test(own_statistics, judge_experts_without_held_out_tokens_too, .timeout = 300)
+{
+    char *words = repeat("It was the best of times, it was the worst of times. ", 200);
+    const struct calibrate_document d = document("words", words);
+    char moments[FIXTURE_PATH], out[FIXTURE_PATH];
+    struct convert_options options = {
+        .type = "Q4_0", .method = METHOD_COMPENSATE, .moments = moments};
+    struct calibrate_options calibration = {.moments = moments};
+    struct calibrate_report report;
+    struct calibrate_text text;
+    struct convert_result result;
+    struct error err = {0};
+
+    tiny_end(&tiny);
+    tiny_begin(&tiny, TINY_MOE);
+    tiny_write(&tiny);
+    fixture_join(moments, tiny.folder, "words.moments");
+    fixture_join(out, tiny.folder, "out.gguf");
+    struct model *model = open_tiny();
+    cr_assert_eq(calibrate_text_make(model, &d, 1,
+                                     &(struct calibrate_cut){.tokens = 1024}, &text,
+                                     &err),
+                 OK, "%s", err.text);
+    cr_assert_eq(calibrate_run(model, &text, &calibration, NULL, &report, &err), OK, "%s",
+                 err.text);
+    cr_assert_eq(convert_run(tiny.folder, out, &options, NULL, &result, &err), OK, "%s",
+                 err.text);
+    const struct rounded_tensor *up = rounded(&result, "blk.0.ffn_gate_up_exps.weight");
+    cr_assert_not_null(up);
+    cr_expect_lt(up->held_out_loss, 1.0);
+    convert_result_free(&result);
+    calibrate_text_free(&text);
+    model_close(model);
+    free(words);
+}
+
+/* A weight that no scale of the format reaches keeps its tensor as it is, as by the other methods. */
+Test(own_statistics, do_not_saturate_a_weight, .timeout = 300)
+{
+    static const char name[] = "layers.0.mlp.gate_proj.weight";
+    char *words = repeat("It was the best of times, it was the worst of times. ", 200);
+    const struct calibrate_document d = document("words", words);
+    struct convert_options options = asked(&d);
+    char sha256[65], out[FIXTURE_PATH];
+    struct gguf *file = NULL;
+    struct error err = {0};
+
+    tiny_tensor(&tiny, name)->bf16[3] = 0x4974; /* 999,424 */
+    tiny_write(&tiny);
+    options.equalize = EQUALIZE_OFF; /* which could bring it into reach */
+    convert("out.gguf", &options, sha256);
+    fixture_join(out, tiny.folder, "out.gguf");
+    cr_assert_eq(gguf_open(out, &file, &err), OK, "%s", err.text);
+    const struct gguf_tensor *gate = gguf_find(file, "blk.0.ffn_gate.weight");
+    const struct gguf_tensor *up = gguf_find(file, "blk.0.ffn_up.weight");
+    cr_assert(gate && up);
+    cr_expect_eq(gate->type, TYPE_BF16);
+    cr_expect_eq(up->type, TYPE_Q4_0);
+    gguf_close(file);
+    free(words);
+}
