@@ -53,7 +53,7 @@ static bool same_value(const struct gguf_value *a, const struct gguf_value *b)
     return true;
 }
 
-/* Keys of the source that begin with `prefix` must be in the file with the same value. */
+/* Keys that begin with `prefix` must be those of the source, with the same values. */
 static void check_keys(const struct model *file, const struct model *source,
                        const char *check, const char *prefix, struct certificate *out)
 {
@@ -69,6 +69,14 @@ static void check_keys(const struct model *file, const struct model *source,
         if (!got || !same_value(want, got)) {
             certificate_add(out, check, false, "%s %s", want->key,
                             got ? "has another value than the source's" : "is missing");
+            return;
+        }
+    }
+    for (size_t i = 0; i < gguf_meta_count(file->meta); i++) {
+        const char *key = gguf_meta_at(file->meta, i)->key;
+
+        if (begins(key, prefix) && !gguf_meta_find(source->meta, key)) {
+            certificate_add(out, check, false, "%s is not in the source", key);
             return;
         }
     }
@@ -164,9 +172,16 @@ static void judge(const struct gguf_tensor *t, const struct tensor_figures *f,
     }
     bool is_good = f->is_finite && f->error <= f->bound &&
                    (f->n_different_rows == 0 || f->bound > 0.0);
-    if (is_good || worst->bad)
+    if ((is_good && f->row_share <= 1.0) || worst->bad)
         return;
     worst->bad = t->name;
+    if (is_good) {
+        (void)snprintf(worst->why, sizeof(worst->why),
+                       "%s: row %llu: %.2g times the error that a row of %s may have",
+                       t->name, (unsigned long long)f->row, f->row_share,
+                       block_type_name(t->type));
+        return;
+    }
     (void)snprintf(worst->why, sizeof(worst->why),
                    "%s: error %.3g of its blocks' size, bound %.3g of %s", t->name,
                    f->error, f->bound, block_type_name(t->type));

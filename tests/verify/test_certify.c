@@ -14,17 +14,22 @@
 
 static char folder[FIXTURE_PATH], path[FIXTURE_PATH];
 
-static void begin(void)
+static void convert(const char *type)
 {
-    struct convert_options options = {.type = "Q8_0", .ple_inline = true};
+    struct convert_options options = {.type = type, .ple_inline = true, .force = true};
     struct convert_result result = {0};
     struct error err = {0};
 
-    fixture_folder(folder);
-    fixture_join(path, folder, "e2b.gguf");
     cr_assert_eq(convert_run(E2B, path, &options, NULL, &result, &err), OK, "%s",
                  err.text);
     convert_result_free(&result);
+}
+
+static void begin(void)
+{
+    fixture_folder(folder);
+    fixture_join(path, folder, "e2b.gguf");
+    convert("Q8_0");
 }
 
 static void end(void)
@@ -61,8 +66,9 @@ static const struct finding *find(const struct certificate *certificate,
     return NULL;
 }
 
-/* Change one byte in the middle of a tensor's data. */
-static void damage(const char *name)
+/* The file with `row` of a tensor changed: every byte becomes itself & keep ^ flip. Rows above the last
+ * mean the byte in the middle. */
+static void damage(const char *name, uint64_t row, uint8_t keep, uint8_t flip)
 {
     struct gguf *file = NULL;
     struct error err = {0};
@@ -71,10 +77,14 @@ static void damage(const char *name)
 
     cr_assert_eq(gguf_open(path, &file, &err), OK);
     const struct gguf_tensor *t = gguf_find(file, name);
-    uint64_t at = t->offset + t->n_bytes / 2;
+    const uint64_t row_bytes = t->n_bytes / gguf_tensor_rows(t);
+    const bool is_row = row < gguf_tensor_rows(t);
+    const uint64_t first = t->offset + (is_row ? row * row_bytes : t->n_bytes / 2);
+    const uint64_t last = first + (is_row ? row_bytes : 1);
     gguf_close(file);
     cr_assert_eq(file_read_all(path, 1 << 26, &bytes, &n, &err), OK);
-    bytes[at] = (char)(bytes[at] ^ 0x40);
+    for (uint64_t at = first; at < last; at++)
+        bytes[at] = (char)(((uint8_t)bytes[at] & keep) ^ flip);
     fixture_write(path, bytes, n);
     free(bytes);
 }
@@ -100,7 +110,7 @@ Test(certify, a_file_is_not_the_quantization_of_another_source)
 /* One code of one block: too small to leave the type's bound, but not what rounding gives. */
 Test(certify, one_changed_byte_is_seen_when_bytes_are_asked_for)
 {
-    damage("blk.1.ffn_up.weight");
+    damage("blk.1.ffn_up.weight", UINT64_MAX, 0xff, 4);
     struct certificate got = certify(E2B, true);
 
     cr_expect_not(certificate_holds(&got));
@@ -110,10 +120,50 @@ Test(certify, one_changed_byte_is_seen_when_bytes_are_asked_for)
     cr_expect(find(&got, "tensors")->holds, "%s", find(&got, "tensors")->detail);
 }
 
+/* A token nobody can say any more: the error of the whole table hardly moves. */
+Test(certify, one_row_of_zeros_is_seen)
+{
+    convert("Q4_0");
+    damage("token_embd.weight", 7, 0, 0);
+    struct certificate got = certify(E2B, false);
+
+    cr_expect_not(find(&got, "tensors")->holds);
+    cr_expect_not_null(strstr(find(&got, "tensors")->detail, "token_embd.weight: row 7"),
+                       "%s", find(&got, "tensors")->detail);
+}
+
+/* Loaders go by keys that the source knows nothing of. */
+Test(certify, a_key_of_its_own_is_seen)
+{
+    static const struct {
+        const char *pair, *check;
+    } cases[] = {
+        {"tokenizer.chat_template.tool_use={{ messages }}", "template"},
+        {"tokenizer.ggml.pre=llama-bpe", "tokenizer"},
+        {"gemma4.rope.scaling.type=linear", "metadata"},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct gguf *file = NULL;
+        struct error err = {0};
+        bool in_place;
+
+        cr_assert_eq(gguf_open(path, &file, &err), OK, "%s", err.text);
+        struct gguf_meta *meta = gguf_meta_copy(gguf_metadata(file));
+        cr_assert_eq(gguf_assign(meta, cases[i].pair, &err), OK, "%s", err.text);
+        cr_assert_eq(gguf_patch(path, file, meta, NULL, &in_place, &err), OK, "%s",
+                     err.text);
+        gguf_meta_free(meta);
+        gguf_close(file);
+        struct certificate got = certify(E2B, false);
+        cr_expect_not(find(&got, cases[i].check)->holds, "%s", cases[i].pair);
+    }
+}
+
 /* Norms are kept as they are, so any change is too much. */
 Test(certify, a_changed_norm_is_never_within_bounds)
 {
-    damage("blk.1.ffn_norm.weight");
+    damage("blk.1.ffn_norm.weight", UINT64_MAX, 0xff, 0x40);
     struct certificate got = certify(E2B, false);
 
     cr_expect_not(find(&got, "tensors")->holds);
