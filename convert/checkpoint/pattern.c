@@ -187,27 +187,32 @@ static bool translate_escape(const char **at, struct posix *out)
     return true;
 }
 
+/* A sign or a byte for itself; *at is left behind it. Lazy repeats match the same texts as greedy
+ * ones, and in POSIX would be repeats of repeats, as possessive ones would. */
+static bool translate_sign(const char **at, struct posix *out)
+{
+    const char *p = *at;
+    const bool is_repeat = strchr("*+?", *p) != NULL;
+    const bool is_group = strncmp(p, "(?:", 3) == 0;
+
+    put(out, p, 1);
+    *at += is_group ? 3 : is_repeat && p[1] == '?' ? 2 : 1;
+    if (is_repeat)
+        return **at == '\0' || !strchr("*+?", **at);
+    return is_group || p[0] != '(' || p[1] != '?';
+}
+
 /* The expression as POSIX writes it. False when it cannot be, or does not fit. */
 static bool translate(const char *expression, bool whole, struct posix *out)
 {
-    static const char group[] = "(?:";
     const char *head = whole ? "^(.*\\.)?(" : "", *tail = whole ? ")$" : "";
     bool is_known = true;
 
     put(out, head, strlen(head));
-    for (const char *p = expression; *p && is_known;) {
-        if (*p == '\\') {
-            is_known = translate_escape(&p, out);
-        } else if (*p == '[') {
-            is_known = translate_set(&p, out);
-        } else {
-            const bool is_group = strncmp(p, group, strlen(group)) == 0;
-
-            is_known = is_group || p[0] != '(' || p[1] != '?';
-            put(out, p, 1);
-            p += is_group ? strlen(group) : 1;
-        }
-    }
+    for (const char *p = expression; *p && is_known;)
+        is_known = *p == '\\'  ? translate_escape(&p, out)
+                   : *p == '[' ? translate_set(&p, out)
+                               : translate_sign(&p, out);
     put(out, tail, strlen(tail));
     return is_known && !out->is_full;
 }

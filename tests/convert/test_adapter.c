@@ -607,9 +607,9 @@ Test(adapter, patterns_mean_what_they_mean_in_python)
 
 Test(adapter, patterns_that_posix_cannot_say_are_refused)
 {
-    static const char *const expressions[] = {"(?!vision).*q_proj", "q_proj\\\\Z",
-                                              "[\\\\n]q_proj",      "[q_proj",
-                                              "[z-a]_proj",         "(q)\\\\1proj"};
+    static const char *const expressions[] = {
+        "(?!vision).*q_proj", "q_proj\\\\Z",  "[\\\\n]q_proj", "[q_proj",
+        "[z-a]_proj",         "(q)\\\\1proj", "q_?+proj"};
     struct tiny tiny;
     struct adapter_files ad;
     char config[256];
