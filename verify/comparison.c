@@ -117,13 +117,21 @@ static enum status order_figures(struct spread *spread, const struct kld_token *
     return OK;
 }
 
+/* What cannot be lies outside every interval. */
+static struct interval within(struct interval ci, double least, double most)
+{
+    return (struct interval){fmax(ci.lo, least), fmin(ci.hi, most), ci.is_known};
+}
+
 static void intervals(struct comparison *out, const struct chunk_sums *sums,
                       uint32_t n_chunks, uint64_t seed)
 {
     struct interval nats = figures_bootstrap(sums->log_ratio, sums->n, n_chunks, seed);
 
-    out->kld.ci95 = figures_bootstrap(sums->kld, sums->n, n_chunks, seed);
-    out->same_top_ci95 = figures_bootstrap(sums->same, sums->n, n_chunks, seed);
+    out->kld.ci95 =
+        within(figures_bootstrap(sums->kld, sums->n, n_chunks, seed), 0.0, INFINITY);
+    out->same_top_ci95 =
+        within(figures_bootstrap(sums->same, sums->n, n_chunks, seed), 0.0, 1.0);
     out->ppl_ratio_ci95 = (struct interval){exp(nats.lo), exp(nats.hi), nats.is_known};
 }
 
