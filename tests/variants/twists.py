@@ -171,7 +171,7 @@ SAME = [
     ("fp8-block", "modules_to_not_convert", settings(lambda q: q.update(modules_to_not_convert=["lm_head"]))),
 ]
 WARNED = [
-    *((case, "a quantized module in the vision tower", with_tensors(as_tower), "of the vision and audio parts left out")
+    *((case, "a quantized module in the vision tower", with_tensors(as_tower), "the vision and audio parts left out")
       for case in ("bnb-nf4", "bnb-int8", "ct-fp8-channel", "ct-int4-g32-sym", "ct-nvfp4", "fp8-block", "fp8-tensor",
                    "gemma-mobile", "gptq-v1-actorder-asym", "awq-gemm-g32", "mlx-4bit", "modelopt-nvfp4", "torchao-int8")),
     ("base-e2b", "scales of a quantized cache", with_cache_scales, "they change nothing"),
