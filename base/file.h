@@ -103,10 +103,23 @@ uint64_t output_size(const struct output *dst);    /* present size of the tempor
 const char *output_path(const struct output *dst); /* the final name */
 const char *output_temporary(const struct output *dst); /* where the bytes are now */
 
-/* Truncate to `n_bytes`, fsync, rename, fsync the folder; frees dst on every outcome. The target is
- * looked at once more, as output_open() does. On failure the temporary is removed. */
+/* Seal, rename, and free dst on every outcome. On failure the temporary is removed. */
 MUST_CHECK enum status output_commit(struct output *dst, uint64_t n_bytes,
                                      struct error *err);
+
+/* The same in steps, for files of which one is no use without the others: seal all, then rename all.
+ * Seal: truncate to `n_bytes`, fsync, and look at the target once more, as output_open() does. What
+ * fails after that is the machine. ERR_IO; dst stays open, to be kept or discarded. */
+MUST_CHECK enum status output_seal(struct output *dst, uint64_t n_bytes,
+                                   struct error *err);
+
+/* Give it its final name and fsync the folder. ERR_IO; dst stays open, and is freed by either of
+ * keep and discard, which leave a file that has its name. */
+MUST_CHECK enum status output_rename(struct output *dst, struct error *err);
+
+/* Make it a temporary again, because another of them could not be renamed. What replaced a file stays:
+ * that one is gone, and there would be none. */
+void output_withdraw(struct output *dst);
 
 /* Close and remove the temporary / close and keep it for a later resume. NULL is fine. */
 void output_discard(struct output *dst);

@@ -23,6 +23,8 @@ enum { WRITE_MOST = 1 << 30 };
 struct output {
     int fd;
     bool force, replaces_source;
+    bool is_renamed,
+        has_replaced; /* it has its final name; it took another file's place */
     char *path, *temporary, *folder; /* owned */
     struct writeback writeback;
 };
@@ -260,30 +262,47 @@ static void sync_folder(const char *folder)
     close(fd);
 }
 
+enum status output_seal(struct output *dst, uint64_t n_bytes, struct error *err)
+{
+    if (ftruncate(dst->fd, (off_t)n_bytes) != 0 || fsync(dst->fd) != 0)
+        return fail(err, ERR_IO, "%s: %s", dst->path, strerror(errno));
+    return check_target(dst, err);
+}
+
+enum status output_rename(struct output *dst, struct error *err)
+{
+    struct stat info;
+
+    dst->has_replaced = lstat(dst->path, &info) == 0;
+    if (rename(dst->temporary, dst->path) != 0)
+        return fail(err, ERR_IO, "%s: %s", dst->path, strerror(errno));
+    dst->is_renamed = true;
+    sync_folder(dst->folder);
+    return OK;
+}
+
+void output_withdraw(struct output *dst)
+{
+    if (!dst->is_renamed || dst->has_replaced || rename(dst->path, dst->temporary) != 0)
+        return;
+    dst->is_renamed = false;
+    sync_folder(dst->folder);
+}
+
 enum status output_commit(struct output *dst, uint64_t n_bytes, struct error *err)
 {
-    enum status st = OK;
+    enum status st = output_seal(dst, n_bytes, err);
 
-    if (ftruncate(dst->fd, (off_t)n_bytes) != 0 || fsync(dst->fd) != 0) {
-        st = fail(err, ERR_IO, "%s: %s", dst->path, strerror(errno));
-        goto out;
-    }
-    st = check_target(dst, err);
-    if (st == OK && rename(dst->temporary, dst->path) != 0)
-        st = fail(err, ERR_IO, "%s: %s", dst->path, strerror(errno));
-
-out:
     if (st == OK)
-        sync_folder(dst->folder);
-    else
-        (void)unlink(dst->temporary);
-    release(dst);
+        st = output_rename(dst, err);
+    output_discard(dst);
     return st;
 }
 
+/* Once it is renamed, the temporary's name is nobody's, or another process's. */
 void output_discard(struct output *dst)
 {
-    if (dst)
+    if (dst && !dst->is_renamed)
         (void)unlink(dst->temporary);
     release(dst);
 }

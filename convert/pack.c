@@ -237,23 +237,23 @@ static enum status check_sources(const struct work *work, struct error *err)
     return st;
 }
 
-/* Rename the table's file first: when the main file is there, so is everything it names. */
+/* No name is given before every file is on the device and may have its own. The table's goes first:
+ * when the main file is there, so is everything it names. */
 static enum status commit(struct pack *pack, struct pack_result *result,
                           struct error *err)
 {
     const struct work *work = pack->work;
     enum status st = OK;
-    size_t i = work->n_files;
 
-    while (st == OK && i-- > 0) {
+    for (size_t i = 0; st == OK && i < work->n_files; i++) {
         sha256_final(pack->hashes[i], result->digest[i]);
         pack->hashes[i] = NULL;
-        struct output *dst = pack->files[i];
-        pack->files[i] = NULL; /* committing frees it, whatever comes of it */
-        st = output_commit(dst, work->files[i].n_bytes, err);
+        st = output_seal(pack->files[i], work->files[i].n_bytes, err);
     }
-    if (st != OK && i + 1 < work->n_files)
-        remove(work->files[i + 1].path);
+    for (size_t i = work->n_files; st == OK && i-- > 0;)
+        st = output_rename(pack->files[i], err);
+    for (size_t i = 0; st != OK && i < work->n_files; i++)
+        output_withdraw(pack->files[i]);
     return st;
 }
 

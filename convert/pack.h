@@ -14,9 +14,10 @@ struct pack_result {
     size_t wide_item;
 };
 
-/* Write every file of the work under its name, whole. On failure no file has its final name; what
- * --resume can use is kept after ERR_IO, ERR_NOMEM and ERR_INTERRUPTED, and the sentence says so. A
- * --resume that is refused leaves what it was to go on with as it is. */
+/* Write every file of the work under its name, whole. On failure no file has its final name, unless
+ * the system refused the second rename when the first had replaced an old file already. What --resume
+ * can use is kept after ERR_IO, ERR_NOMEM and ERR_INTERRUPTED, and the sentence says so. A --resume
+ * that is refused leaves what it was to go on with as it is. */
 MUST_CHECK enum status pack_run(const struct work *work,
                                 const struct convert_options *options,
                                 const struct progress *progress,

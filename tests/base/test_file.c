@@ -191,6 +191,50 @@ Test(output, does_not_replace_a_file_that_came_meanwhile)
     cr_assert_not(file_exists(hidden));
 }
 
+/* The second of two that belong together cannot have its name: the first gives up its own, unless there
+ * would be neither the old file nor the new one. */
+Test(output, is_withdrawn_unless_it_replaced_a_file)
+{
+    char other[FIXTURE_PATH];
+    struct output *dst = NULL, *second = NULL;
+    struct error err = {0};
+
+    fixture_join(other, folder, "y.bin");
+    for (int is_old = 0; is_old < 2; is_old++) {
+        if (is_old)
+            fixture_write(path, "old", 3);
+        cr_assert_eq(output_open(path, &forced, &dst, &err), OK);
+        cr_assert_eq(output_open(other, &forced, &second, &err), OK);
+        cr_assert_eq(output_write(dst, 0, "new", 3, &err), OK);
+        cr_assert_eq(output_seal(dst, 3, &err), OK);
+        cr_assert_eq(output_seal(second, 0, &err), OK);
+        cr_expect_not(!is_old && file_exists(path));
+        cr_assert_eq(output_rename(dst, &err), OK);
+        cr_assert_eq(mkdir(other, 0777), 0);
+        cr_expect_eq(output_rename(second, &err), ERR_IO);
+        output_withdraw(dst);
+        cr_expect_eq(file_exists(path), is_old);
+        cr_expect_neq(file_exists(hidden), is_old);
+        output_keep(dst);
+        output_discard(second);
+        cr_assert_eq(rmdir(other), 0);
+    }
+    expect_content("new");
+}
+
+Test(output, is_kept_when_it_cannot_be_sealed)
+{
+    struct output *dst = NULL;
+    struct error err = {0};
+
+    interrupt_install();
+    cr_assert_eq(output_open(path, &fresh, &dst, &err), OK);
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &(struct rlimit){5, 5}), 0);
+    cr_expect_eq(output_seal(dst, 10, &err), ERR_IO);
+    output_keep(dst);
+    cr_expect(file_exists(hidden));
+}
+
 /* Opened and closed long ago, or only after the output was begun; by its name or by another. */
 Test(output, guarded_does_not_replace_a_source)
 {

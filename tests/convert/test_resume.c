@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -303,4 +304,40 @@ Test(resume, ctrl_c_leaves_nothing_under_the_final_name)
     convert_result_free(&want);
     fixture_remove(place.folder);
     fixture_remove(whole.folder);
+}
+
+/* Near the end, what was the old main file is a folder. */
+static void put_folder(void *arg, const char *what, uint64_t done, uint64_t total)
+{
+    const struct place *place = arg;
+    char path[FIXTURE_PATH], aside[FIXTURE_PATH];
+
+    (void)what;
+    fixture_join(path, place->folder, "out-00001-of-00002.gguf");
+    fixture_join(aside, place->folder, "aside");
+    if (done > total / 2 && !file_exists(aside)) {
+        cr_assert_eq(rename(path, aside), 0);
+        cr_assert_eq(mkdir(path, 0777), 0);
+    }
+}
+
+Test(resume, an_old_model_is_not_halved_by_one_that_cannot_replace_it)
+{
+    struct place place = place_begin();
+    struct convert_result old = run(&place, &(struct convert_options){.type = "Q8_0"});
+    const struct progress progress = {.report = put_folder, .arg = &place};
+    const struct convert_options options = {.type = "Q4_0", .force = true};
+    struct convert_result result;
+    struct error err = {0};
+    uint8_t digest[32];
+    char hex[65];
+
+    cr_expect_eq(convert_run(TRAINED, place.out, &options, &progress, &result, &err),
+                 ERR_USAGE);
+    cr_expect_not_null(strstr(err.text, "not a regular file"), "%s", err.text);
+    cr_assert_eq(sha256_file(old.files[1].path, digest, &err), OK, "%s", err.text);
+    sha256_hex(digest, hex);
+    cr_expect_str_eq(hex, old.files[1].sha256);
+    convert_result_free(&old);
+    fixture_remove(place.folder);
 }
