@@ -171,19 +171,58 @@ static size_t common_prefix(const char *a, const char *b)
     return n;
 }
 
+/* Where the prompt's token begins that reaches beyond byte `cut`; `cut` itself between two
+ * tokens, and where the pieces do not spell the prompt. */
+static size_t token_start(const struct tokenizer *tok, const char *prompt,
+                          const int32_t *ids, size_t n_ids, size_t cut)
+{
+    const size_t n_prompt = strlen(prompt);
+    size_t at = 0;
+
+    for (size_t i = 0; i < n_ids && at < cut; i++) {
+        size_t n;
+        const char *piece = tokenizer_piece(tok, ids[i], true, &n);
+        const bool is_spelled = n <= n_prompt - at && memcmp(piece, prompt + at, n) == 0;
+
+        if (!is_spelled && i == 0 && ids[i] == tokenizer_bos(tok))
+            continue; /* not the template's: put there by the encoder */
+        if (!is_spelled)
+            return cut;
+        if (at + n > cut)
+            return at;
+        at += n;
+    }
+    return cut;
+}
+
+/* The part of `whole` that answers `prompt`, whose tokens `ids` are. A prompt may end in what no
+ * finished turn has, such as an empty thought, "<|channel>thought\n<channel|>". The two part at
+ * its first byte, or later in its first token: "<" may as well be the answer's own. */
+static const char *find_answer(const struct tokenizer *tok, const char *prompt,
+                               const int32_t *ids, size_t n_ids, const char *whole)
+{
+    const size_t cut = common_prefix(prompt, whole);
+
+    if (prompt[cut] == '\0')
+        return whole + cut;
+    return whole + token_start(tok, prompt, ids, n_ids, cut);
+}
+
 static enum status add_texts(struct build *build, const char *prompt, const char *whole,
                              struct error *err)
 {
-    const char *answer = whole + common_prefix(prompt, whole);
+    const char *answer;
     int32_t *given = NULL, *scored = NULL;
     size_t n_given = 0, n_scored = 0;
     enum status st =
         tokenizer_encode(build->tok, prompt, strlen(prompt),
                          TOKENIZE_SPECIAL | TOKENIZE_BOS, &given, &n_given, err);
 
-    if (st == OK)
+    if (st == OK) {
+        answer = find_answer(build->tok, prompt, given, n_given, whole);
         st = tokenizer_encode(build->tok, answer, strlen(answer), TOKENIZE_SPECIAL,
                               &scored, &n_scored, err);
+    }
     if (st == OK)
         st = add_chunk(build, given, n_given, scored,
                        until_end(build->tok, scored, n_scored), err);
