@@ -425,6 +425,22 @@ static enum status note_grid(struct work *work, struct error *err)
     return st;
 }
 
+/* What equalization takes for the types to be. When they are chosen for a size it comes first, since what
+ * it rewrites is kept in F32 and takes more bytes; so it goes by the mix. The recipe of such a choice,
+ * which tells the user's own lines from the others no longer, must lead to the same factors. What is in
+ * 16 bits is no exception: the user wants it as it is, or it was chosen for a tensor that was left alone. */
+static const enum block_type *types_before_size(const struct work *work,
+                                                const struct convert_options *options,
+                                                const struct types *types)
+{
+    if (!options->target_size && !work->origin.target_size)
+        return types->of;
+    for (size_t i = 0; i < work->src->n_entries; i++)
+        if (types->of[i] == TYPE_F16 || types->of[i] == TYPE_BF16)
+            types->of_mix[i] = types->of[i];
+    return types->of_mix;
+}
+
 static enum status equalize(struct work *work, const struct convert_options *options,
                             const struct types *types, struct error *err)
 {
@@ -438,7 +454,8 @@ static enum status equalize(struct work *work, const struct convert_options *opt
 
     if (how == EQUALIZE_OFF)
         return OK;
-    return source_equalize(work->src, types->of, &choice, &work->equalization, err);
+    return source_equalize(work->src, types_before_size(work, options, types), &choice,
+                           &work->equalization, err);
 }
 
 enum status work_plan(const char *source, const char *out_path,

@@ -66,8 +66,9 @@ struct wider {
 /* Types of all source entries, dead ones too, from the work's arena. */
 struct types {
     enum block_type *of;
-    const char **why; /* static, or from the arena */
-    bool *is_users;   /* decided by the recipe or --ple-type */
+    const char **why;        /* static, or from the arena */
+    bool *is_users;          /* decided by the recipe or --ple-type */
+    enum block_type *of_mix; /* without either: as the mix and the source decide */
 };
 
 extern const char work_ple_table[]; /* the GGUF name of the per-layer table */

@@ -50,9 +50,12 @@ static bool is_decided(const struct target *t, size_t item, size_t entry)
            it->method == METHOD_GRID || (t->wider && t->wider->at && t->wider->at[item]);
 }
 
+/* 16 bits where they are the source's own: to equalization they say that a tensor is left alone. */
 static void add_choice(struct chooser *c, const struct work_item *item,
                        enum block_type type, double loss)
 {
+    if ((type == TYPE_F16 || type == TYPE_BF16) && type != item->e->kept)
+        return;
     if (c->n == ALLOCATE_CHOICES || item->e->ne[0] % block_type_info(type)->weights != 0)
         return;
     c->types[c->n] = type;

@@ -168,13 +168,15 @@ enum status work_decide_types(struct work *work, const struct convert_options *o
     types->of = arena_array(&work->arena, n, sizeof(*types->of));
     types->why = arena_array(&work->arena, n, sizeof(*types->why));
     types->is_users = arena_array(&work->arena, n, sizeof(*types->is_users));
-    if (!types->of || !types->why || !types->is_users)
+    types->of_mix = arena_array(&work->arena, n, sizeof(*types->of_mix));
+    if (!types->of || !types->why || !types->is_users || !types->of_mix)
         return fail(err, ERR_NOMEM, "no memory for the plan");
     st = types_by_mix(work, types, err);
     if (st != OK)
         return st;
     types_by_source(work, types);
     st = types_by_grid(work, types, err);
+    memcpy(types->of_mix, types->of, n * sizeof(*types->of));
     if (st == OK && options->recipe)
         st = types_by_recipe(work, options->recipe, types, err);
     if (st == OK && options->ple_type)

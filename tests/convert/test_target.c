@@ -303,6 +303,51 @@ Test(target, the_recipe_that_comes_out_gives_the_same_bytes)
     fixture_remove(p.folder);
 }
 
+/* Where bytes are plenty, tensors become F32 or BF16: neither must bar an input from being equalized in
+ * one of the two ways only, and lines of the user's own come back as chosen ones. */
+Test(target, the_recipe_equalizes_what_the_size_equalized)
+{
+    static const char own[] = "blk.1.ffn_down.weight = BF16\nblk.2.ffn_up.weight = F32\n"
+                              "blk.3.* = Q8_0\n";
+    static const uint64_t sizes[] = {9000000, 11000000};
+    struct place p;
+    char line[FIXTURE_PATH];
+
+    place_begin(&p);
+    fixture_join(line, p.folder, "own.txt");
+    fixture_write(line, own, strlen(own));
+    for (int i = 0; i < 4; i++) {
+        struct convert_options options = {.method = METHOD_SEARCH,
+                                          .equalize = i < 2 ? EQUALIZE_ON : EQUALIZE_AUTO,
+                                          .recipe = i % 2 ? line : NULL,
+                                          .ple_type = i % 2 ? "Q5_0" : NULL,
+                                          .target_size = sizes[i % 2],
+                                          .sensitivity = p.sensitivity,
+                                          .force = true};
+        struct convert_result a, b;
+        struct plan *plan = NULL;
+        struct error err = {0};
+
+        cr_assert_eq(convert_plan(model_folder, NULL, &options, &plan, &err), OK, "%s",
+                     err.text);
+        cr_assert_eq(convert_write_recipe(plan, p.recipe, true, &err), OK);
+        cr_assert_eq(convert_run(model_folder, p.a, &options, NULL, &a, &err), OK, "%s",
+                     err.text);
+        options.recipe = p.recipe;
+        options.ple_type = NULL;
+        options.target_size = 0;
+        cr_assert_eq(convert_run(model_folder, p.b, &options, NULL, &b, &err), OK, "%s",
+                     err.text);
+        cr_expect(i >= 2 || a.n_equalized > 0);
+        for (size_t f = 0; f < 2; f++)
+            cr_expect_str_eq(a.files[f].sha256, b.files[f].sha256, "case %d", i);
+        convert_result_free(&a);
+        convert_result_free(&b);
+        plan_free(plan);
+    }
+    fixture_remove(p.folder);
+}
+
 Test(target, needs_a_file_of_sensitivity)
 {
     struct plan *plan = NULL;
