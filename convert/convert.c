@@ -3,6 +3,7 @@
  */
 #include "convert/convert.h"
 #include "convert/feedback.h"
+#include "convert/journal.h"
 #include "convert/own_statistics.h"
 #include "convert/pack.h"
 #include "convert/slabs.h"
@@ -213,23 +214,68 @@ static enum status tell_rounding(const struct work *work,
     return OK;
 }
 
+static enum status make_wider(struct wider *wider, const struct work *work,
+                              struct error *err)
+{
+    wider->n = work->n_items;
+    wider->at = calloc(wider->n + 1, sizeof(*wider->at));
+    return wider->at ? OK : fail(err, ERR_NOMEM, "no memory for the plan");
+}
+
+static void tell_wide(const struct work *work, size_t item)
+{
+    log_warn("%s: a block's scale does not fit F16: it is kept unquantized",
+             work->items[item].e->t->found);
+}
+
 /* Remember that an item must stay wide. */
 static enum status widen(struct wider *wider, const struct work *work, size_t item,
                          struct error *err)
 {
-    if (!wider->at) {
-        wider->n = work->n_items;
-        wider->at = calloc(wider->n, sizeof(*wider->at));
-    }
-    if (!wider->at)
-        return fail(err, ERR_NOMEM, "no memory for the plan");
+    const enum status st = wider->at ? OK : make_wider(wider, work, err);
+
+    if (st != OK)
+        return st;
     if (wider->at[item])
         return fail(err, ERR_UNSUPPORTED, "%s: no type holds its numbers",
                     work->items[item].e->t->found);
     wider->at[item] = true;
-    log_warn("%s: a block's scale does not fit F16: it is kept unquantized",
-             work->items[item].e->t->found);
+    tell_wide(work, item);
     return OK;
+}
+
+/* What the run that is resumed had found out; *n is how many items. */
+static enum status recall_wide(struct wider *wider, const struct work *work, size_t *n,
+                               struct error *err)
+{
+    enum status st = make_wider(wider, work, err);
+
+    if (st == OK)
+        st = journal_wide(work->files[0].path, wider->at, wider->n, n, err);
+    for (size_t i = 0; st == OK && i < wider->n; i++)
+        if (wider->at[i])
+            tell_wide(work, i);
+    return st;
+}
+
+/* The plan; to go on with a run that had to keep tensors wider, the one it had in the end. */
+static enum status plan_try(const char *source, const char *out_path,
+                            const struct convert_options *options, struct wider *wider,
+                            struct work **out, struct error *err)
+{
+    const bool is_first = !wider->at;
+    size_t n_wide = 0;
+    enum status st = work_plan(source, out_path, options, wider, out, err);
+
+    for (size_t i = 0; st == OK && is_first && i < (*out)->src->n_notes; i++)
+        log_warn("%s: %s", source, (*out)->src->notes[i]);
+    if (st == OK && is_first && options->resume)
+        st = recall_wide(wider, *out, &n_wide, err);
+    if (n_wide == 0 && st == OK)
+        return OK;
+    work_free(*out);
+    *out = NULL;
+    return st == OK ? work_plan(source, out_path, options, wider, out, err) : st;
 }
 
 /* Before anything long: no --resume begins with a file that is done. */
@@ -251,13 +297,11 @@ static enum status try_run(const char *source, const char *out_path,
 {
     struct pack_result packed = {0};
     struct work *work = NULL;
-    enum status st = work_plan(source, out_path, options, wider, &work, err);
+    enum status st = plan_try(source, out_path, options, wider, &work, err);
 
     *again = false;
     if (st != OK)
         return st;
-    for (size_t i = 0; !wider->at && i < work->src->n_notes; i++)
-        log_warn("%s: %s", source, work->src->notes[i]);
     st = check_targets(work, options, err);
     if (st == OK)
         st = check_memory(work, options->max_memory, err);

@@ -11,18 +11,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char magic[] = "carat journal 1 ";
+static const char magic[] = "carat journal 1 ", wide_word[] = "wide";
 
 enum {
     MAGIC_BYTES = sizeof(magic) - 1,
     HEAD_BYTES = MAGIC_BYTES + 64 + 1,
     LINE_BYTES = 16 + 1,
+    POSITION_BYTES = 1 + 20,      /* of a tensor, in the second line */
     JOURNAL_MAX_BYTES = 64 << 20, /* four million slabs: 8 * 10^12 weights */
 };
 
 struct journal {
     char *path;
     FILE *file;
+    char *head; /* owned: the lines before the hashes */
+    size_t n_head;
     uint64_t *hashes;
     uint64_t n;
 };
@@ -132,6 +135,71 @@ bool journal_exists(const char *path)
     return answer;
 }
 
+/* The lines before the hashes: identity, and tensors that had to stay wider. */
+static enum status make_head(struct journal *journal, const struct work *work,
+                             const uint8_t identity[32], struct error *err)
+{
+    size_t room = HEAD_BYTES + sizeof(wide_word) + 1, n_wide = 0;
+    char hex[65];
+
+    for (size_t i = 0; i < work->n_items; i++)
+        n_wide += work->items[i].is_widened;
+    room += n_wide * POSITION_BYTES;
+    journal->head = malloc(room);
+    if (!journal->head)
+        return fail(err, ERR_NOMEM, "%s: no memory for a journal", journal->path);
+    sha256_hex(identity, hex);
+    int at =
+        snprintf(journal->head, room, "%s%s\n%s", magic, hex, n_wide ? wide_word : "");
+    for (size_t i = 0; i < work->n_items; i++)
+        if (work->items[i].is_widened)
+            at += snprintf(journal->head + at, room - (size_t)at, " %zu", i);
+    if (n_wide)
+        at += snprintf(journal->head + at, room - (size_t)at, "\n");
+    journal->n_head = (size_t)at;
+    return OK;
+}
+
+/* The positions of a second line; false when it is not one, or not of so many items. */
+static bool parse_wide(const char *text, bool *at, size_t n_items, size_t *n)
+{
+    while (*text == ' ') {
+        const char *digits = ++text;
+        size_t item = 0;
+
+        for (; *text >= '0' && *text <= '9' && item < n_items; text++)
+            item = item * 10 + (size_t)(*text - '0');
+        if (text == digits || item >= n_items)
+            return false;
+        *n += !at[item];
+        at[item] = true;
+    }
+    return *text == '\n';
+}
+
+enum status journal_wide(const char *path, bool *at, size_t n_items, size_t *n,
+                         struct error *err)
+{
+    const size_t n_word = sizeof(wide_word) - 1;
+    char *name = journal_path(path), *text = NULL;
+    size_t n_text = 0;
+    enum status st =
+        name ? OK : fail(err, ERR_NOMEM, "%s: no memory for a journal", path);
+
+    *n = 0;
+    if (st == OK && file_exists(name))
+        st = file_read_all(name, JOURNAL_MAX_BYTES, &text, &n_text, err);
+    if (text && n_text > HEAD_BYTES + n_word && memcmp(text, magic, MAGIC_BYTES) == 0 &&
+        memcmp(text + HEAD_BYTES, wide_word, n_word) == 0 &&
+        !parse_wide(text + HEAD_BYTES + n_word, at, n_items, n)) {
+        memset(at, 0, n_items * sizeof(*at));
+        *n = 0;
+    }
+    free(text);
+    free(name);
+    return st;
+}
+
 /* The lines after the head; a line cut short by a crash ends the list. */
 static enum status parse(struct journal *journal, const char *text, size_t n_bytes,
                          struct error *err)
@@ -155,7 +223,7 @@ static enum status parse(struct journal *journal, const char *text, size_t n_byt
     return OK;
 }
 
-static enum status read_old(struct journal *journal, const char *head, struct error *err)
+static enum status read_old(struct journal *journal, struct error *err)
 {
     char *text = NULL;
     size_t n = 0;
@@ -166,13 +234,13 @@ static enum status read_old(struct journal *journal, const char *head, struct er
     st = file_read_all(journal->path, JOURNAL_MAX_BYTES, &text, &n, err);
     if (st != OK)
         return st;
-    if (n < HEAD_BYTES || memcmp(text, head, HEAD_BYTES) != 0)
+    if (n < journal->n_head || memcmp(text, journal->head, journal->n_head) != 0)
         st = fail(
             err, ERR_USAGE,
             "%s: the journal of another conversion (source, options or version differ)",
             journal->path);
     else
-        st = parse(journal, text + HEAD_BYTES, n - HEAD_BYTES, err);
+        st = parse(journal, text + journal->n_head, n - journal->n_head, err);
     free(text);
     return st;
 }
@@ -189,12 +257,12 @@ static FILE *open_file(const char *path, bool resume)
     return file;
 }
 
-enum status journal_open(const char *path, const uint8_t identity[32], bool resume,
+enum status journal_open(const struct work *work, const uint8_t identity[32], bool resume,
                          struct journal **out, struct error *err)
 {
+    const char *path = work->files[0].path;
     struct journal *journal = calloc(1, sizeof(*journal));
-    char head[HEAD_BYTES + 1], hex[65];
-    enum status st = OK;
+    enum status st;
 
     if (journal)
         journal->path = journal_path(path);
@@ -202,13 +270,12 @@ enum status journal_open(const char *path, const uint8_t identity[32], bool resu
         free(journal);
         return fail(err, ERR_NOMEM, "%s: no memory for a journal", path);
     }
-    sha256_hex(identity, hex);
-    snprintf(head, sizeof(head), "%s%s\n", magic, hex);
-    if (resume)
-        st = read_old(journal, head, err);
+    st = make_head(journal, work, identity, err);
+    if (st == OK && resume)
+        st = read_old(journal, err);
     if (st == OK) {
         journal->file = open_file(journal->path, resume);
-        if (!journal->file || (!resume && fputs(head, journal->file) < 0) ||
+        if (!journal->file || (!resume && fputs(journal->head, journal->file) < 0) ||
             fflush(journal->file) != 0)
             st = fail(err, ERR_IO, "%s: %s", journal->path, strerror(errno));
     }
@@ -232,7 +299,7 @@ uint64_t journal_hash(const struct journal *journal, uint64_t number)
 
 enum status journal_cut(struct journal *journal, uint64_t n, struct error *err)
 {
-    const off_t end = HEAD_BYTES + (off_t)n * LINE_BYTES;
+    const off_t end = (off_t)journal->n_head + (off_t)n * LINE_BYTES;
 
     journal->n = n;
     if (ftruncate(fileno(journal->file), end) != 0 ||
@@ -258,6 +325,7 @@ void journal_close(struct journal *journal, bool keep)
     if (journal->file)
         fclose(journal->file);
     free(journal->path);
+    free(journal->head);
     free(journal->hashes);
     free(journal);
 }

@@ -4,6 +4,7 @@
  * A text file beside the first output, `.NAME.journal`:
  *
  *     carat journal 1 <identity: 64 hex digits>
+ *     wide <position> <...>                            where tensors had to stay wider, struct wider
  *     <XXH3 of the packed bytes of slab 0: 16 hex digits>
  *     <... of slab 1>
  *
@@ -20,12 +21,18 @@
 struct journal;
 
 /* Start anew, or (resume) read what is there: ERR_USAGE when there is none, or it belongs to
- * another conversion. `path` is the first output's. */
-MUST_CHECK enum status journal_open(const char *path, const uint8_t identity[32],
+ * another conversion. It lies beside the first output. */
+MUST_CHECK enum status journal_open(const struct work *work, const uint8_t identity[32],
                                     bool resume, struct journal **out, struct error *err);
 
-/* True when there is one to resume from. */
+/* True when there is one to resume from. `path` is the first output's, here and below. */
 bool journal_exists(const char *path);
+
+/* What it says of tensors that had to stay wider, before a plan can be made that it belongs to: sets
+ * their bits of the n_items at `at`, and *n is how many. None where there is no journal, or one that
+ * is no journal of n_items: opening it tells. ERR_IO, ERR_NOMEM, ERR_CORRUPT when it is too long. */
+MUST_CHECK enum status journal_wide(const char *path, bool *at, size_t n_items, size_t *n,
+                                    struct error *err);
 
 /* How many slabs it lists, and the hash of one. */
 uint64_t journal_count(const struct journal *journal);

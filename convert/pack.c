@@ -220,8 +220,7 @@ static enum status open_outputs(struct pack *pack, const struct convert_options 
     if (st == OK)
         st = journal_identity(work, options, identity, err);
     if (st == OK)
-        st = journal_open(work->files[0].path, identity, options->resume, &pack->journal,
-                          err);
+        st = journal_open(work, identity, options->resume, &pack->journal, err);
     for (size_t i = 0; st == OK && i < work->n_files; i++)
         st = write_bytes(pack, (int)i, 0, work->files[i].header, work->files[i].n_header,
                          err);

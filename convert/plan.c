@@ -72,6 +72,7 @@ static enum status add_item(struct work *work, const struct types *types, size_t
     if (wider && wider->at && wider->at[work->n_items]) {
         item->type = wide_type(e->kept);
         item->why = "a block's scale does not fit F16";
+        item->is_widened = true;
     }
     work->n_items++;
     st = check_item(item, err);

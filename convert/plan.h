@@ -22,6 +22,7 @@ struct work_item {
     size_t row_bytes;
     const struct stats_entry *importance; /* or NULL */
     enum method method;                   /* how its rows are rounded */
+    bool is_widened; /* its type is not what was decided: struct wider */
 };
 
 /* Rows that keep their bytes and need no quantizer: they are blocks of that type already. */

@@ -1,6 +1,7 @@
 /*
  * test_resume.c - conversions that are cut short, and what --resume makes of what they left
  */
+#include "convert/journal.h"
 #include "formats/safetensors/safetensors.h"
 #include "tests/convert/packing.h"
 #include "tests/convert/tiny.h"
@@ -339,5 +340,84 @@ Test(resume, an_old_model_is_not_halved_by_one_that_cannot_replace_it)
     sha256_hex(digest, hex);
     cr_expect_str_eq(hex, old.files[1].sha256);
     convert_result_free(&old);
+    fixture_remove(place.folder);
+}
+
+/* ---- tensors that had to stay wider ---- */
+
+/* The first try ends at such a tensor, and the third, which keeps both, with the last bytes. */
+Test(resume, resumes_when_a_tensor_had_to_stay_wider)
+{
+    struct place place = place_begin(), other = place_begin();
+    const struct convert_options options = {.type = "Q4_0"};
+    char path[FIXTURE_PATH], *journal = NULL;
+    struct tiny tiny;
+    struct error err = {0};
+    size_t n = 0;
+
+    tiny_begin(&tiny, TINY_E2B);
+    tiny_tensor(&tiny, "layers.0.self_attn.q_proj.weight")->bf16[5] = 0x4974; /* 1e6 */
+    tiny_tensor(&tiny, "layers.1.mlp.up_proj.weight")->bf16[7] = 0x4974;
+    tiny_write(&tiny);
+    struct convert_result want = run_source(tiny.folder, other.out, &options);
+    cr_assert_eq(
+        run_source_limited(tiny.folder, &place, &options, want.files[0].bytes - 1, &err),
+        ERR_IO, "%s", err.text);
+    cr_expect_not_null(strstr(err.text, "--resume"), "%s", err.text);
+    fixture_join(path, place.folder, ".out-00001-of-00002.gguf.journal");
+    cr_assert_eq(file_read_all(path, 1 << 20, &journal, &n, &err), OK, "%s", err.text);
+    cr_assert_not_null(strstr(journal, "\nwide "), "%s", journal);
+    cr_expect_not_null(strstr(strstr(journal, "\nwide ") + 1, "\n"), "a slab: %s",
+                       journal);
+    free(journal);
+    struct convert_result r =
+        run_source(tiny.folder, place.out,
+                   &(struct convert_options){.type = "Q4_0", .resume = true});
+    for (size_t f = 0; f < 2; f++)
+        cr_expect_str_eq(r.files[f].sha256, want.files[f].sha256);
+    cr_expect_eq(count_files(place.folder), 2, "the journal is gone");
+    convert_result_free(&r);
+    convert_result_free(&want);
+    tiny_end(&tiny);
+    fixture_remove(place.folder);
+    fixture_remove(other.folder);
+}
+
+Test(resume, of_a_journal_that_is_none_no_position_is_taken)
+{
+    static const struct {
+        const char *second; /* line of the journal */
+        size_t n;
+    } cases[] = {
+        {"wide 3 0\n", 2},
+        {"wide 3 3\n0123456789abcdef\n", 1},
+        {"wide\n", 0},
+        {"wide 3", 0},
+        {"wide 3 4\n", 0},
+        {"wide 3 18446744073709551619\n", 0},
+        {"wide 3 -1\n", 0},
+        {"wide 3  1\n", 0},
+        {"wide 3 \n", 0},
+        {"wider 3\n", 0},
+        {"0123456789abcdef\n", 0},
+        {"", 0},
+    };
+    struct place place = place_begin();
+    char path[FIXTURE_PATH], text[256];
+
+    fixture_join(path, place.folder, ".out.gguf.journal");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        bool at[5] = {false};
+        struct error err = {0};
+        size_t n = 9, n_set = 0;
+
+        snprintf(text, sizeof(text), "carat journal 1 %064d\n%s", 0, cases[i].second);
+        fixture_write(path, text, strlen(text));
+        cr_assert_eq(journal_wide(place.out, at, 4, &n, &err), OK, "%s", err.text);
+        for (size_t k = 0; k < 5; k++)
+            n_set += at[k];
+        cr_expect_eq(n, cases[i].n, "case %zu", i);
+        cr_expect_eq(n_set, cases[i].n, "case %zu", i);
+    }
     fixture_remove(place.folder);
 }
