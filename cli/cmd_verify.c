@@ -11,8 +11,13 @@ struct verify_call {
     bool is_fast, is_plain;
 };
 
-static enum status print_json(const struct certificate *certificate, struct error *err)
+static const char DRAFTER[] = "a drafter's layers read its target's keys and values";
+
+/* `left_out` says why nothing was evaluated; NULL when something was, or nobody asked. */
+static enum status print_json(const struct certificate *certificate, const char *left_out,
+                              struct error *err)
 {
+    json_t *out;
     json_t *checks = json_array();
 
     for (size_t i = 0; i < certificate->n; i++) {
@@ -21,13 +26,18 @@ static enum status print_json(const struct certificate *certificate, struct erro
                               json_pack("{s:s, s:b, s:s}", "check", f->check, "holds",
                                         (int)f->holds, "detail", f->detail));
     }
-    return ui_json(json_pack("{s:b, s:o}", "certified",
-                             (int)certificate_holds(certificate), "checks", checks),
-                   err);
+    out = json_pack("{s:b, s:o}", "certified", (int)certificate_holds(certificate),
+                    "checks", checks);
+    if (left_out)
+        json_object_set_new(
+            out, "left_out",
+            json_pack("{s:[s, s], s:s}", "checks", "layers", "logits", "why", left_out));
+    return ui_json(out, err);
 }
 
 /* What does not hold comes first, so that the first line says which tensor or key and why. */
-static void print_text(const struct ui *ui, const struct certificate *certificate)
+static void print_text(const struct ui *ui, const struct certificate *certificate,
+                       const char *left_out)
 {
     for (int holds = 0; holds < 2; holds++)
         for (size_t i = 0; i < certificate->n; i++) {
@@ -36,16 +46,23 @@ static void print_text(const struct ui *ui, const struct certificate *certificat
                 printf("%s%-4s%s %-10s %s\n", f->holds ? ui_green(ui) : ui_red(ui),
                        f->holds ? "ok" : "NO", ui_plain(ui), f->check, f->detail);
         }
+    if (left_out)
+        printf("--   layers     left out, and logits: %s\n", left_out);
     printf("%s\n", certificate_holds(certificate) ? "certified" : "not certified");
 }
 
 static enum status probe(struct judge *file, struct judge *source,
-                         struct certificate *certificate, struct error *err)
+                         struct certificate *certificate, const char **left_out,
+                         struct error *err)
 {
     const struct runtime_options options = {.arithmetic = ARITH_F32};
 
     if (runtime_open(file->model, &options, &file->rt, err) != OK)
         return fail_at(err, file->model->path);
+    if (runtime_facts(file->rt)->is_drafter) {
+        *left_out = DRAFTER;
+        return OK;
+    }
     if (runtime_open(source->model, &options, &source->rt, err) != OK)
         return fail_at(err, source->model->path);
     return verify_probe(file->rt, source->rt, source->tok, certificate, err);
@@ -57,6 +74,7 @@ static enum status work(const struct verify_call *call, struct ui *ui, bool *hol
     struct progress progress = ui_progress(ui, UI_ITEMS);
     struct certificate certificate;
     struct judge file = {0}, source = {0};
+    const char *left_out = NULL;
     enum status st = judge_open_model(&file, call->model, NULL, err);
 
     if (st == OK)
@@ -67,14 +85,14 @@ static enum status work(const struct verify_call *call, struct ui *ui, bool *hol
         st = verify_certify(file.model, source.model, call->is_plain, &progress,
                             &certificate, err);
     if (st == OK && !call->is_fast && certificate_holds(&certificate))
-        st = probe(&file, &source, &certificate, err);
+        st = probe(&file, &source, &certificate, &left_out, err);
     ui_clear(ui);
     if (st == OK) {
         *holds = certificate_holds(&certificate);
         if (ui->json)
-            st = print_json(&certificate, err);
+            st = print_json(&certificate, left_out, err);
         else
-            print_text(ui, &certificate);
+            print_text(ui, &certificate, left_out);
     }
     judge_close(&file);
     judge_close(&source);

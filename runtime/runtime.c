@@ -71,6 +71,7 @@ static void find_facts(struct runtime *rt)
         .n_ple = c->n_ple,
         .context_length = c->context_length,
         .is_causal = c->family->is_causal,
+        .is_drafter = c->family->is_drafter,
         .n_embedding = embedding_width(rt),
         .kernels = kernels_name(rt->kernels),
     };

@@ -38,6 +38,7 @@ struct runtime_facts {
         n_ple;               /* n_ple: width of a layer's slice, 0 without */
     uint32_t context_length; /* as trained */
     bool is_causal;          /* false for encoders: they have no logits */
+    bool is_drafter;         /* reads another model's keys: for drafter_new() only */
     uint32_t n_embedding;    /* encoders: width of runtime_embed()'s answer */
     const char *kernels;     /* "avx2", ... */
     uint64_t weight_bytes;   /* touched for one decoded token */
