@@ -79,6 +79,21 @@ static enum status gather(struct own_statistics *own, const char *source,
     return st;
 }
 
+/* Was the conversion itself begun? The journal lies beside the first file, and whether there will be two
+ * is known only when it is planned. */
+static enum status find_begun(const char *out_path, struct convert_options *how,
+                              struct error *err)
+{
+    char *first = how->ple_inline ? NULL : gguf_shard_path(out_path, 0, MAX_FILES);
+
+    if (!how->ple_inline && !first)
+        return fail(err, ERR_NOMEM, "%s: no memory for a path", out_path);
+    how->resume =
+        how->resume && (journal_exists(out_path) || (first && journal_exists(first)));
+    free(first);
+    return OK;
+}
+
 enum status own_statistics_gather(struct own_statistics *own, const char *source,
                                   const char *out_path, struct convert_options *how,
                                   struct error *err)
@@ -108,8 +123,7 @@ enum status own_statistics_gather(struct own_statistics *own, const char *source
         how->moments = own->path;
     else
         how->imatrix = own->path;
-    how->resume = how->resume && journal_exists(out_path);
-    return st;
+    return st == OK ? find_begun(out_path, how, err) : st;
 }
 
 void own_statistics_close(struct own_statistics *own, enum status st)

@@ -3,6 +3,7 @@
  */
 #include "convert/calibrate/calibrate.h"
 #include "convert/convert.h"
+#include "convert/own_statistics.h"
 #include "convert/slabs.h"
 #include "formats/tokenizer/tokenizer.h"
 #include "tests/convert/tiny.h"
@@ -10,6 +11,7 @@
 #include <criterion/criterion.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -424,6 +426,40 @@ Test(own_statistics, of_other_texts_are_not_taken_up, .timeout = 300)
     free(others);
 }
 
+/* The journal lies beside the first file, which has another name where there are two. */
+Test(own_statistics, go_with_a_conversion_that_was_begun_in_one_file_or_two,
+     .timeout = 300)
+{
+    static const char *const begun[] = {".out-00001-of-00002.gguf.journal",
+                                        ".out.gguf.journal"};
+    char *words = repeat("It was the best of times, it was the worst of times. ", 200);
+    const struct calibrate_document d = document("words", words);
+    char out[FIXTURE_PATH], stats[FIXTURE_PATH], journal[FIXTURE_PATH];
+
+    fixture_join(out, tiny.folder, "out.gguf");
+    fixture_join(stats, tiny.folder, "out.gguf.imatrix");
+    calibrate_to(&(struct calibrate_options){.imatrix = stats}, &d);
+    for (int is_inline = 0; is_inline < 2; is_inline++)
+        for (int is_begun = 0; is_begun < 2; is_begun++) {
+            struct convert_options how = asked(&d);
+            struct own_statistics own = {0};
+            struct error err = {0};
+
+            how.method = METHOD_SEARCH;
+            how.ple_inline = is_inline;
+            how.resume = true;
+            fixture_join(journal, tiny.folder, begun[is_inline]);
+            if (is_begun)
+                fixture_write(journal, "", 0);
+            cr_assert_eq(own_statistics_gather(&own, tiny.folder, out, &how, &err), OK,
+                         "%s", err.text);
+            cr_expect_eq(how.resume, is_begun, "inline %d", is_inline);
+            own_statistics_close(&own, ERR_IO);
+            remove(journal);
+        }
+    free(words);
+}
+
 Test(own_statistics, are_not_gathered_beside_a_file_of_them)
 {
     const struct calibrate_document d = document("words", "words");
@@ -492,9 +528,8 @@ Test(own_statistics, judge_experts_without_held_out_tokens_too, .timeout = 300)
     fixture_join(moments, tiny.folder, "words.moments");
     fixture_join(out, tiny.folder, "out.gguf");
     struct model *model = open_tiny();
-    cr_assert_eq(calibrate_text_make(model, &d, 1,
-                                     &(struct calibrate_cut){.tokens = 1024}, &text,
-                                     &err),
+    cr_assert_eq(calibrate_text_make(
+                     model, &d, 1, &(struct calibrate_cut){.tokens = 1024}, &text, &err),
                  OK, "%s", err.text);
     cr_assert_eq(calibrate_run(model, &text, &calibration, NULL, &report, &err), OK, "%s",
                  err.text);
