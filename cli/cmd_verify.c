@@ -3,12 +3,14 @@
  */
 #include "cli/args.h"
 #include "cli/cli.h"
+#include "cli/conversion.h"
 #include "cli/judge.h"
 #include "cli/ui.h"
 
 struct verify_call {
     const char *model, *source;
     bool is_fast, is_plain;
+    struct conversion made; /* what else the file was made with */
 };
 
 static const char DRAFTER[] = "a drafter's layers read its target's keys and values";
@@ -68,7 +70,18 @@ static enum status probe(struct judge *file, struct judge *source,
     return verify_probe(file->rt, source->rt, source->tok, certificate, err);
 }
 
-static enum status work(const struct verify_call *call, struct ui *ui, bool *holds,
+/* The source as the file's own conversion saw it. */
+static enum status open_source(struct verify_call *call, const struct judge *file,
+                               struct judge *source, struct error *err)
+{
+    struct source_options options;
+    enum status st = conversion_source(&call->made, &options, err);
+
+    options.equalize_from = file->model->meta;
+    return st == OK ? judge_open_model(source, call->source, &options, err) : st;
+}
+
+static enum status work(struct verify_call *call, struct ui *ui, bool *holds,
                         struct error *err)
 {
     struct progress progress = ui_progress(ui, UI_ITEMS);
@@ -78,9 +91,7 @@ static enum status work(const struct verify_call *call, struct ui *ui, bool *hol
     enum status st = judge_open_model(&file, call->model, NULL, err);
 
     if (st == OK)
-        st = judge_open_model(&source, call->source,
-                              &(struct source_options){.equalize_from = file.model->meta},
-                              err);
+        st = open_source(call, &file, &source, err);
     if (st == OK)
         st = verify_certify(file.model, source.model, call->is_plain, &progress,
                             &certificate, err);
@@ -103,24 +114,24 @@ int cmd_verify(int argc, char **argv)
 {
     struct verify_call call = {0};
     int method = 0;
-    const struct option options[] = {
+    struct option options[3 + CONVERSION_SOURCE + 1] = {
         {"source", 's', OPTION_TEXT, &call.source, "SOURCE",
          "what the file was made from"},
         {"fast", 0, OPTION_FLAG, &call.is_fast, NULL,
          "leave out what needs a forward pass"},
         {"method", 0, OPTION_CHOICE, &method, "any|plain",
          "plain: every byte must be that of plain rounding (any)"},
-        {0},
     };
     const struct verb verb = {
         .name = "verify",
         .operands = "MODEL --source SOURCE",
         .summary =
             "Certify that MODEL is a quantization of SOURCE: metadata, tokenizer, every "
-            "tensor, every layer.",
+            "tensor, every layer. What it was converted with is given here too.",
         .examples =
             "  carat verify model-Q4_0.gguf --source checkpoint/\n"
-            "  carat verify model-Q8_0.gguf --source checkpoint/ --method plain --fast\n",
+            "  carat verify model-Q8_0.gguf --source checkpoint/ --method plain --fast\n"
+            "  carat verify mine-Q4_0.gguf --source checkpoint/ --lora adapter/\n",
         .options = options,
         .min_operands = 1,
         .max_operands = 1,
@@ -131,6 +142,7 @@ int cmd_verify(int argc, char **argv)
     struct ui ui;
     int code;
 
+    (void)conversion_source_rows(&call.made, options + 3);
     if (!args_parse(&verb, argc, argv, &args, &code))
         return code;
     if (!call.source)
@@ -139,5 +151,6 @@ int cmd_verify(int argc, char **argv)
     call.model = args.operands[0];
     call.is_plain = method == 1;
     code = ui_end(&ui, work(&call, &ui, &holds, &err), &err);
+    conversion_free(&call.made);
     return code == EXIT_YES && !holds ? EXIT_NO : code;
 }

@@ -1,10 +1,11 @@
 /*
- * conversion.c - the options that convert and plan share
+ * conversion.c - the options that convert, plan and verify share
  */
 #include "cli/conversion.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 void conversion_rows(struct conversion *c, struct option rows[CONVERSION_OPTIONS])
 {
@@ -59,6 +60,21 @@ void conversion_rows(struct conversion *c, struct option rows[CONVERSION_OPTIONS
         rows[i] = table[i];
 }
 
+size_t conversion_source_rows(struct conversion *c, struct option rows[CONVERSION_SOURCE])
+{
+    static const char *const names[CONVERSION_SOURCE] = {"lora", "metadata",
+                                                         "chat-template", "keep-dead"};
+    struct option all[CONVERSION_OPTIONS];
+    size_t n = 0;
+
+    conversion_rows(c, all);
+    for (size_t i = 0; i < CONVERSION_OPTIONS; i++)
+        for (size_t j = 0; j < CONVERSION_SOURCE; j++)
+            if (strcmp(all[i].name, names[j]) == 0)
+                rows[n++] = all[i];
+    return n;
+}
+
 /* "DIR" or "DIR:SCALE": a colon counts when a number follows it to the end. */
 static enum status read_lora(struct conversion *c, const char *text,
                              struct convert_lora *out, struct error *err)
@@ -79,24 +95,34 @@ static enum status read_lora(struct conversion *c, const char *text,
     return out->path ? OK : fail(err, ERR_NOMEM, "no memory for options");
 }
 
-enum status conversion_options(struct conversion *c, struct convert_options *out,
-                               struct error *err)
+enum status conversion_source(struct conversion *c, struct source_options *out,
+                              struct error *err)
 {
     enum status st = OK;
 
     for (size_t i = 0; st == OK && i < c->loras.n; i++)
         st = read_lora(c, c->loras.at[i], &c->adapters[i], err);
+    *out = (struct source_options){.loras = c->adapters,
+                                   .n_loras = c->loras.n,
+                                   .chat_template = c->chat_template,
+                                   .metadata = c->metadata.at,
+                                   .n_metadata = c->metadata.n,
+                                   .keep_dead = c->keep_dead};
+    return st;
+}
+
+enum status conversion_options(struct conversion *c, struct convert_options *out,
+                               struct error *err)
+{
+    struct source_options source;
+    enum status st = conversion_source(c, &source, err);
+
     if (c->method == METHOD_COMPENSATE && !c->moments && c->texts.n == 0)
         c->texts = (struct texts){.at = {"default"}, .n = 1};
     if (st == OK)
         st = documents_read(&c->texts, &c->documents, err);
     *out = (struct convert_options){
-        .source = {.loras = c->adapters,
-                   .n_loras = c->loras.n,
-                   .chat_template = c->chat_template,
-                   .metadata = c->metadata.at,
-                   .n_metadata = c->metadata.n,
-                   .keep_dead = c->keep_dead},
+        .source = source,
         .type = c->type,
         .recipe = c->recipe,
         .ple_type = c->ple_type,

@@ -1,5 +1,5 @@
 /*
- * conversion.h - the options that convert and plan share
+ * conversion.h - the options that convert and plan share, and verify in part
  */
 #ifndef CLI_CONVERSION_H
 #define CLI_CONVERSION_H
@@ -22,10 +22,18 @@ struct conversion {
     struct arena arena;
 };
 
-enum { CONVERSION_OPTIONS = 21 };
+enum { CONVERSION_OPTIONS = 21, CONVERSION_SOURCE = 4 };
 
 /* Fill rows whose values lie in `c`; the caller may add its own behind and ends the table. */
 void conversion_rows(struct conversion *c, struct option rows[CONVERSION_OPTIONS]);
+
+/* The rows that change which numbers and texts the source holds, CONVERSION_SOURCE of them. */
+size_t conversion_source_rows(struct conversion *c,
+                              struct option rows[CONVERSION_SOURCE]);
+
+/* What these rows say; borrows from `c`. ERR_USAGE; ERR_NOMEM. */
+MUST_CHECK enum status conversion_source(struct conversion *c, struct source_options *out,
+                                         struct error *err);
 
 /* What the library wants to know; borrows from `c`. ERR_USAGE; ERR_NOMEM. */
 MUST_CHECK enum status conversion_options(struct conversion *c,
