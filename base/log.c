@@ -54,11 +54,15 @@ void interrupt_install(void)
     /* Once only: a second Ctrl-C ends a program that does not listen. */
     struct sigaction stop = {.sa_handler = want_stop, .sa_flags = (int)SA_RESETHAND};
     struct sigaction ignore = {.sa_handler = SIG_IGN};
+    struct sigaction hang_up;
 
     sigemptyset(&stop.sa_mask);
     sigemptyset(&ignore.sa_mask);
     sigaction(SIGINT, &stop, NULL);
     sigaction(SIGTERM, &stop, NULL);
+    /* A terminal that closes asks to stop, unless nohup said that it does not matter. */
+    if (sigaction(SIGHUP, NULL, &hang_up) == 0 && hang_up.sa_handler != SIG_IGN)
+        sigaction(SIGHUP, &stop, NULL);
     sigaction(SIGXFSZ, &ignore, NULL);
 }
 

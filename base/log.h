@@ -26,9 +26,10 @@ struct progress {
 void progress_report(const struct progress *progress, const char *what, uint64_t done,
                      uint64_t total); /* progress may be NULL */
 
-/* True once SIGINT or SIGTERM arrived, after interrupt_install(). Long loops look at it and
- * return ERR_INTERRUPTED through interrupt_check(). A second signal ends the program. Writing
- * beyond a file size limit becomes an error of that write, no longer a signal. */
+/* True once SIGINT, SIGTERM or SIGHUP arrived, after interrupt_install(); SIGHUP counts unless it
+ * was ignored then, as nohup has it. Long loops look at it and return ERR_INTERRUPTED through
+ * interrupt_check(). A second signal ends the program. Writing beyond a file size limit becomes an
+ * error of that write, no longer a signal. */
 void interrupt_install(void);
 bool interrupt_pending(void);
 MUST_CHECK enum status interrupt_check(struct error *err);

@@ -92,6 +92,23 @@ Test(interrupt, the_first_signal_asks_and_is_seen)
     cr_assert_eq(interrupt_check(&err), ERR_INTERRUPTED);
 }
 
+Test(interrupt, a_terminal_that_closes_is_a_wish_to_stop)
+{
+    cr_assert_neq(signal(SIGHUP, SIG_DFL), SIG_ERR); /* this may run behind nohup */
+    interrupt_install();
+    cr_assert_not(interrupt_pending());
+    raise(SIGHUP);
+    cr_assert(interrupt_pending());
+}
+
+Test(interrupt, a_terminal_that_closes_does_not_matter_behind_nohup)
+{
+    cr_assert_neq(signal(SIGHUP, SIG_IGN), SIG_ERR);
+    interrupt_install();
+    raise(SIGHUP);
+    cr_assert_not(interrupt_pending());
+}
+
 Test(interrupt, the_second_signal_ends_the_program, .signal = SIGINT)
 {
     interrupt_install();
