@@ -187,6 +187,24 @@ static void judge(const struct gguf_tensor *t, const struct tensor_figures *f,
                    f->error, f->bound, block_type_name(t->type));
 }
 
+/* The table of per-layer embeddings is read a row at a time, from disk: each row is a token's. */
+static void tell_table(const struct gguf_tensor *t, const struct tensor_figures *f,
+                       struct certificate *out)
+{
+    const unsigned long long n = (unsigned long long)gguf_tensor_rows(t);
+
+    if (strcmp(t->name, "per_layer_token_embd.weight") != 0)
+        return;
+    if (f->bound > 0.0)
+        certificate_add(out, "ple rows", f->is_finite && f->row_share <= 1.0,
+                        "%llu rows; the worst, %llu, errs by %.0f %% of what one may", n,
+                        (unsigned long long)f->row, 100.0 * f->row_share);
+    else
+        certificate_add(out, "ple rows", f->is_finite && f->n_different_rows == 0,
+                        "%llu rows, %llu of them not the source's", n,
+                        (unsigned long long)f->n_different_rows);
+}
+
 static enum status check_tensors(const struct model *file, const struct model *source,
                                  bool exact, const struct progress *progress,
                                  struct certificate *out, struct error *err)
@@ -204,6 +222,7 @@ static enum status check_tensors(const struct model *file, const struct model *s
         if (tensor_compare(file, i, source, (size_t)j, exact, &figures, err) != OK)
             return err->code;
         judge(t, &figures, &worst);
+        tell_table(t, &figures, out);
     }
     if (worst.bad)
         certificate_add(out, "tensors", false, "%s", worst.why);
@@ -225,6 +244,9 @@ enum status verify_certify(const struct model *file, const struct model *source,
                            struct certificate *out, struct error *err)
 {
     *out = (struct certificate){0};
+    certificate_add(out, "structure", true,
+                    "%zu tensors, every one within its file and beside the others",
+                    file->n_tensors);
     check_metadata(file, source, out);
     tell_equalized(file, out);
     check_coverage(file, source, out);

@@ -95,6 +95,9 @@ Test(certify, a_file_is_the_quantization_of_its_own_source)
 
     cr_expect(certificate_holds(&got));
     cr_expect_not_null(strstr(find(&got, "bytes")->detail, "plain rounding"));
+    cr_expect(find(&got, "structure")->holds);
+    cr_expect_not_null(strstr(find(&got, "ple rows")->detail, "4096 rows"), "%s",
+                       find(&got, "ple rows")->detail);
 }
 
 Test(certify, a_file_is_not_the_quantization_of_another_source)
