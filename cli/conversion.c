@@ -45,7 +45,7 @@ void conversion_rows(struct conversion *c, struct option rows[CONVERSION_OPTIONS
         {"resume", 0, OPTION_FLAG, &c->resume, NULL,
          "continue an interrupted conversion"},
         {"max-memory", 0, OPTION_SIZE, &c->max_memory, "SIZE",
-         "refuse when it cannot be done in this much; default 1G"},
+         "refuse when it cannot be done in this much; default 1G, for compensate 8G"},
         {"metadata", 0, OPTION_TEXTS, &c->metadata, "KEY=VALUE",
          "set a metadata string; may be given several times"},
         {"chat-template", 0, OPTION_TEXT, &c->chat_template, "FILE",

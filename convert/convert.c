@@ -138,7 +138,9 @@ static enum status check_memory(const struct work *work, uint64_t max_memory,
 {
     const struct slab_sizes sizes = slabs_sizes(work);
     const uint64_t program = 48 << 20;
-    const uint64_t limit = max_memory ? max_memory : (uint64_t)1 << 30;
+    const uint64_t usual =
+        work->method == METHOD_COMPENSATE ? (uint64_t)8 << 30 : (uint64_t)1 << 30;
+    const uint64_t limit = max_memory ? max_memory : usual;
     const uint64_t slots = 3 * ((uint64_t)sizes.raw + sizes.packed);
     const uint64_t piece = sizes.row > 32768 ? sizes.row : 32768;
     uint64_t need = program + slots +
@@ -278,7 +280,7 @@ static enum status plan_try(const char *source, const char *out_path,
     return st == OK ? work_plan(source, out_path, options, wider, out, err) : st;
 }
 
-/* Before anything long: no --resume begins with a file that is done. */
+/* No --resume begins with a file that is done. */
 static enum status check_targets(const struct work *work,
                                  const struct convert_options *options, struct error *err)
 {
@@ -286,6 +288,28 @@ static enum status check_targets(const struct work *work,
 
     for (size_t i = 0; i < work->n_files && st == OK; i++)
         st = output_check(work->files[i].path, options->force, err);
+    return st;
+}
+
+/* Before statistics are gathered, which may take hours: what would be refused after them. The plan
+ * is a rough one, rounded without equalization, by moments that are yet to come. */
+static enum status check_beforehand(const char *source, const char *out_path,
+                                    const struct convert_options *options,
+                                    struct error *err)
+{
+    struct convert_options quick = *options;
+    struct work *work = NULL;
+    enum status st;
+
+    quick.source.skim = true;
+    quick.equalize = EQUALIZE_OFF;
+    st = work_plan(source, out_path, &quick, NULL, &work, err);
+    if (st != OK)
+        return st;
+    st = check_targets(work, options, err);
+    if (st == OK)
+        st = check_memory(work, options->max_memory, err);
+    work_free(work);
     return st;
 }
 
@@ -333,7 +357,11 @@ enum status convert_run(const char *source, const char *out_path,
     enum status st;
 
     *result = (struct convert_result){0};
-    st = own_statistics_gather(&own, source, out_path, &how, err);
+    st = own_statistics_name(&own, out_path, options, err);
+    if (st == OK && own.path)
+        st = check_beforehand(source, out_path, options, err);
+    if (st == OK)
+        st = own_statistics_gather(&own, source, out_path, &how, err);
     while (st == OK && again) {
         st = try_run(source, out_path, &how, progress, &wider, &again, result, err);
         how.resume = false; /* what a try with another plan wrote is of no use */

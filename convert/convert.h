@@ -74,7 +74,7 @@ struct convert_options {
     enum method method;
     enum equalize equalize;
     bool force, resume;
-    uint64_t max_memory; /* bytes; 0: 1 GiB */
+    uint64_t max_memory; /* bytes; 0: 1 GiB, with METHOD_COMPENSATE 8 GiB */
 };
 
 /* What a recipe may give another type: matrices, but not norms and the router. */
@@ -160,7 +160,8 @@ struct convert_result {
 };
 
 /* Carry it out. Statistics of its own it gathers into OUT.moments or OUT.imatrix first, which goes
- * when the conversion is whole, and stays to be resumed with otherwise. On success every output file is whole under its name; otherwise none is. */
+ * when the conversion is whole, and stays to be resumed with otherwise; what can be refused is
+ * refused before that. On success every output file is whole under its name; otherwise none is. */
 MUST_CHECK enum status convert_run(const char *source, const char *out_path,
                                    const struct convert_options *options,
                                    const struct progress *progress,

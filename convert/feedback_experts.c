@@ -10,8 +10,14 @@ bool feedback_entry(const struct moments *moments, const struct work_item *item,
 {
     char input[MOMENTS_NAME];
 
-    return moments_input(item->e->name, item->e->n_dims == 3 ? (int)matrix : -1, input) &&
-           moments_find(moments, input, entry) && entry->n == item->e->ne[0];
+    const size_t n = (size_t)item->e->ne[0];
+
+    if (!moments_input(item->e->name, item->e->n_dims == 3 ? (int)matrix : -1, input))
+        return false;
+    if (moments)
+        return moments_find(moments, input, entry) && entry->n == n;
+    *entry = (struct moments_entry){.n = n, .group = moments_group_columns(n)};
+    return true;
 }
 
 /* What all experts of a tensor are asked for. */

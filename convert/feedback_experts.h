@@ -19,7 +19,9 @@ struct expert_means {
     bool has_held;   /* some expert has held-out tokens */
 };
 
-/* The moments of the input of one matrix; false when there are none of its width. */
+/* The moments of the input of one matrix; false when there are none of its width. With NULL, which
+ * stands for moments that are yet to be gathered: of every input there is a name for, and the shape
+ * only. */
 bool feedback_entry(const struct moments *moments, const struct work_item *item,
                     uint64_t matrix, struct moments_entry *entry);
 

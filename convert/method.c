@@ -32,8 +32,8 @@ enum status work_decide_method(struct work *work, struct work_item *item,
     work->n_off_grid += item->e->grid == GRID_ON && item->type != TYPE_Q4_0;
     if (item->e->grid == GRID_ON)
         item->method = item->type == TYPE_Q4_0 ? METHOD_GRID : METHOD_PLAIN;
-    else if (work->moments && work->method == METHOD_COMPENSATE &&
-             !is_input_only(work, item) && feedback_covers(work->moments, item))
+    else if (work->method == METHOD_COMPENSATE && !is_input_only(work, item) &&
+             feedback_covers(work->moments, item))
         item->method = METHOD_COMPENSATE;
     else if (quantize_can(item->type, METHOD_SEARCH))
         item->method = METHOD_SEARCH;

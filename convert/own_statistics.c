@@ -94,13 +94,11 @@ static enum status find_begun(const char *out_path, struct convert_options *how,
     return OK;
 }
 
-enum status own_statistics_gather(struct own_statistics *own, const char *source,
-                                  const char *out_path, struct convert_options *how,
-                                  struct error *err)
+enum status own_statistics_name(struct own_statistics *own, const char *out_path,
+                                const struct convert_options *how, struct error *err)
 {
     const char *suffix = how->method == METHOD_COMPENSATE ? "moments" : "imatrix";
     const size_t n = strlen(out_path) + sizeof(".moments");
-    enum status st = OK;
 
     if (how->n_documents == 0)
         return OK;
@@ -117,8 +115,20 @@ enum status own_statistics_gather(struct own_statistics *own, const char *source
                     "%s: exists already, where the statistics of this conversion would "
                     "go; --imatrix or --stats takes it, another name saves it",
                     own->path);
+    return OK;
+}
+
+enum status own_statistics_gather(struct own_statistics *own, const char *source,
+                                  const char *out_path, struct convert_options *how,
+                                  struct error *err)
+{
+    enum status st;
+
+    if (!own->path)
+        return OK;
     st = gather(own, source, how, err);
     own->is_made = st == OK;
+    own->option = how->method == METHOD_COMPENSATE ? "stats" : "imatrix";
     if (how->method == METHOD_COMPENSATE)
         how->moments = own->path;
     else
@@ -128,10 +138,14 @@ enum status own_statistics_gather(struct own_statistics *own, const char *source
 
 void own_statistics_close(struct own_statistics *own, enum status st)
 {
-    const bool is_of_use = st == ERR_IO || st == ERR_NOMEM || st == ERR_INTERRUPTED;
+    const bool says_so = st == ERR_IO || st == ERR_NOMEM || st == ERR_INTERRUPTED;
 
-    if (own->is_made && !is_of_use)
+    if (own->is_made && st == OK)
         remove(own->path);
+    else if (own->is_made && !says_so)
+        log_warn("%s: kept, with the statistics gathered for this conversion: --resume "
+                 "or --%s takes them",
+                 own->path, own->option);
     free(own->path);
     own->path = NULL;
 }

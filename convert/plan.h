@@ -43,7 +43,7 @@ struct work {
     struct arena arena;
     struct source *src;      /* owned */
     struct stats *stats;     /* owned; NULL without an importance matrix */
-    struct moments *moments; /* owned; NULL without second moments */
+    struct moments *moments; /* owned; NULL without second moments, or before there are */
     const struct mix *mix;
     enum method method;
     size_t n_off_grid;                 /* items on a 4-bit grid whose type is not Q4_0 */

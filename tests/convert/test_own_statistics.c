@@ -350,6 +350,20 @@ static void interrupt(void *arg, const char *what, uint64_t done, uint64_t total
         raise(SIGINT);
 }
 
+static void count_reports(void *arg, const char *what, uint64_t done, uint64_t total)
+{
+    (void)what;
+    (void)total;
+    *(uint64_t *)arg = done;
+}
+
+static void put_a_file_there(void *arg, const char *what, uint64_t done, uint64_t total)
+{
+    (void)what;
+    if (done == total)
+        fixture_write(arg, "here", 4);
+}
+
 /* In a process of its own, before the test computes anything: threads do not survive a fork.
  * Interrupted when `at` chunks of all steps are done. */
 static void convert_and_stop(const char *name, struct convert_options options,
@@ -567,5 +581,102 @@ Test(own_statistics, do_not_saturate_a_weight, .timeout = 300)
     cr_expect_eq(gate->type, TYPE_BF16);
     cr_expect_eq(up->type, TYPE_Q4_0);
     gguf_close(file);
+    free(words);
+}
+
+static void must_refuse(const struct convert_options *options, const char *why)
+{
+    struct convert_result result;
+    struct error err = {0};
+    char out[FIXTURE_PATH];
+
+    fixture_join(out, tiny.folder, "out.gguf");
+    cr_expect_eq(convert_run(tiny.folder, out, options, NULL, &result, &err), ERR_USAGE);
+    cr_expect(strstr(err.text, why), "%s", err.text);
+}
+
+/* Hours of calibration come after everything that can be refused without them. */
+Test(own_statistics, are_not_gathered_for_what_is_refused_anyway)
+{
+    char *words = repeat("It was the best of times, it was the worst of times. ", 200);
+    const struct calibrate_document d = document("words", words);
+    uint64_t never = UINT64_MAX;
+    const struct progress watch = {.arg = &never, .report = count_reports};
+    struct convert_options options = asked(&d);
+    char out[FIXTURE_PATH];
+
+    options.calibration_progress = &watch;
+    fixture_join(out, tiny.folder, "out.gguf");
+    fixture_write(out, "here", 4);
+    options.force = false;
+    must_refuse(&options, "exists");
+    options.force = true;
+    options.max_memory = 48 << 20; /* less than the program's share */
+    must_refuse(&options, "--max-memory");
+    options.max_memory = 0;
+    options.type = "Q4_9";
+    must_refuse(&options, "no such type");
+    cr_expect_eq(never, UINT64_MAX, "%" PRIu64 " chunks were run", never);
+    cr_expect_not(is_there("out.gguf.moments"));
+    free(words);
+}
+
+/* What the memory bound says of moments to come is what it says of those that are there. */
+Test(own_statistics, are_bounded_before_they_are_there, .timeout = 300)
+{
+    char *words = repeat("It was the best of times, it was the worst of times. ", 200);
+    const struct calibrate_document d = document("words", words);
+    struct convert_options there = asked(&d), to_come = asked(&d);
+    struct convert_result result;
+    struct error err = {0};
+    char path[FIXTURE_PATH], out[FIXTURE_PATH];
+    uint64_t low = 1 << 20, high = 1 << 28;
+
+    fixture_join(path, tiny.folder, "words.moments");
+    calibrate_to(&(struct calibrate_options){.moments = path}, &d);
+    there.n_documents = 0;
+    there.moments = path;
+    there.equalize = EQUALIZE_OFF;
+    while (high - low > 1) {
+        const uint64_t middle = low + (high - low) / 2;
+
+        *(fits_in(there, middle) ? &high : &low) = middle;
+    }
+    to_come.equalize = EQUALIZE_OFF;
+    fixture_join(out, tiny.folder, "to_come.gguf");
+    to_come.max_memory = low - 4096; /* the header names no texts yet */
+    cr_expect_eq(convert_run(tiny.folder, out, &to_come, NULL, &result, &err), ERR_USAGE);
+    cr_expect(strstr(err.text, "converting it takes"), "%s", err.text);
+    to_come.max_memory = high;
+    cr_expect_eq(convert_run(tiny.folder, out, &to_come, NULL, &result, &err), ERR_USAGE);
+    cr_expect(strstr(err.text, "calibrating it takes"), "%s", err.text);
+    free(words);
+}
+
+/* A conversion that fails after its statistics were gathered leaves them. */
+Test(own_statistics, outlive_a_conversion_that_fails, .timeout = 300)
+{
+    char *words = repeat("It was the best of times, it was the worst of times. ", 200);
+    const struct calibrate_document d = document("words", words);
+    struct convert_options options = asked(&d);
+    struct convert_result result;
+    struct error err = {0};
+    char out[FIXTURE_PATH], one[65], two[65];
+    const struct progress spoil = {.arg = out, .report = put_a_file_there};
+
+    fixture_join(out, tiny.folder, "one.gguf");
+    options.force = false;
+    options.calibration_progress = &spoil;
+    cr_expect_eq(convert_run(tiny.folder, out, &options, NULL, &result, &err), ERR_USAGE);
+    cr_expect(strstr(err.text, "exists"), "%s", err.text);
+    cr_expect(is_there("one.gguf.moments"));
+
+    options.calibration_progress = NULL;
+    options.force = options.resume = true;
+    convert("one.gguf", &options, one);
+    cr_expect_not(is_there("one.gguf.moments"));
+    options.resume = false;
+    convert("two.gguf", &options, two);
+    cr_expect_str_eq(one, two);
     free(words);
 }
