@@ -3,6 +3,10 @@
  */
 #include "cli/conversion.h"
 
+#include "cli/spelling.h"
+#include "quantize/quantize.h"
+
+#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,14 +115,40 @@ enum status conversion_source(struct conversion *c, struct source_options *out,
     return st;
 }
 
+/* The library refuses it too, but knows no other spelling. */
+static enum status check_type(const char *type, struct error *err)
+{
+    enum { MOST = 64, LENGTH = 32 };
+    const char *names[MOST], *nearest;
+    char upper[LENGTH] = "";
+    size_t n = 0;
+
+    if (!type || mix_find(type))
+        return OK;
+    for (; n < MOST && n < mix_count(); n++)
+        names[n] = mix_name(mix_at(n));
+    for (size_t i = 0; i + 1 < LENGTH && type[i]; i++)
+        upper[i] = (char)toupper((unsigned char)type[i]);
+    nearest = spelling_nearest(upper, names, n);
+    if (!nearest)
+        return fail(err, ERR_USAGE, "--type %s: no such type", type);
+    return fail(err, ERR_USAGE, "--type %s: no such type (did you mean %s?)", type,
+                nearest);
+}
+
 enum status conversion_options(struct conversion *c, struct convert_options *out,
                                struct error *err)
 {
     struct source_options source;
     enum status st = conversion_source(c, &source, err);
 
+    if (st == OK)
+        st = check_type(c->type, err);
     if (c->method == METHOD_COMPENSATE && !c->moments && c->texts.n == 0)
         c->texts = (struct texts){.at = {"default"}, .n = 1};
+    if (st == OK && c->tokens && c->texts.n == 0)
+        st = fail(err, ERR_USAGE,
+                  "--tokens is of texts, and none is read (--text FILE gives one)");
     if (st == OK)
         st = documents_read(&c->texts, &c->documents, err);
     *out = (struct convert_options){

@@ -55,7 +55,7 @@ const char *spelling_nearest(const char *word, const char *const *words, size_t 
         if (strlen(words[i]) > MOST_BYTES)
             continue;
         int d = length >= 3 && strncmp(words[i], word, length) == 0
-                    ? 1
+                    ? 0
                     : distance(word, words[i]);
 
         if (d < best_distance) {

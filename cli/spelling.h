@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 /* The one of n words nearest to `word` by insertions, deletions, substitutions and swaps of
- * neighbours, or one that begins with it; NULL when none is near (a third of its letters, and at
+ * neighbours, but first one that begins with it; NULL when none is near (a third of its letters, and at
  * least one, may be wrong) or `word` has more than 63 bytes. The first of equals. */
 const char *spelling_nearest(const char *word, const char *const *words, size_t n);
 

@@ -65,6 +65,22 @@ for good in 5 5k 5K 1.5M 2GiB 2gb 1T; do
     run plan none --max-memory "$good"
     says 'carat: none: there is no such file or folder'
 done
+for type in 'Q4_X Q4_0' 'q4_k Q4_K_S' 'q8_ Q8_0' 'Q4_KM Q4_K_M'; do
+    run plan none --type "${type% *}"
+    status 2
+    says "carat: --type ${type% *}: no such type (did you mean ${type#* }?)"
+done
+run plan none --type nothing
+status 2
+says 'carat: --type nothing: no such type'
+for bad in '' '--method search' '--method compensate --stats none'; do
+    # shellcheck disable=SC2086 # several words
+    run plan none --tokens 5 $bad
+    status 2
+    says 'carat: --tokens is of texts, and none is read (--text FILE gives one)'
+done
+run plan none --tokens 5 --method compensate
+says 'carat: none: there is no such file or folder'
 run version --json=yes
 status 2
 says 'carat: version: --json takes no value'
