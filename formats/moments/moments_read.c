@@ -238,6 +238,22 @@ static const float *factors_of(const struct moments *moments,
     return moments->factors ? moments->factors[entry->index / PARTS] : NULL;
 }
 
+/* Number `first` on of a tensor's: read, and looked at. */
+static enum status read_numbers(const struct moments *moments,
+                                const struct gguf_tensor *t, uint64_t first, size_t n,
+                                float *x, struct error *err)
+{
+    const struct file *file = gguf_file(moments->file, 0);
+    enum status st =
+        file_read(file, t->offset + first * sizeof(*x), x, n * sizeof(*x), err);
+
+    for (size_t i = 0; i < n && st == OK; i++)
+        if (!isfinite(x[i]))
+            st = fail(err, ERR_CORRUPT, "%s: %s: number %" PRIu64 " is not finite",
+                      file_path(file), t->name, first + i);
+    return st;
+}
+
 /* The square of columns [first, first + count), in memory; symmetric before and after. */
 static void rescale_square(const struct moments *moments,
                            const struct moments_entry *entry, size_t first, size_t count,
@@ -257,13 +273,12 @@ static enum status read_triangle(const struct moments *moments, size_t index,
 {
     const struct gguf_tensor *t = gguf_at(moments->file, index);
     const size_t at = first % group;
-    const uint64_t square = t->offset + first / group * triangle(group) * sizeof(*h);
+    const uint64_t square = first / group * triangle(group);
     enum status st = OK;
 
     for (size_t i = 0; i < count && st == OK; i++) {
-        st = file_read(gguf_file(moments->file, 0),
-                       square + (triangle(at + i) + at) * sizeof(*h), h + i * count,
-                       (i + 1) * sizeof(*h), err);
+        st = read_numbers(moments, t, square + triangle(at + i) + at, i + 1,
+                          h + i * count, err);
         for (size_t j = 0; j < i && st == OK; j++)
             h[j * count + i] = h[i * count + j];
     }
@@ -277,10 +292,8 @@ static enum status take_diagonal(const struct moments *moments,
 {
     const struct gguf_tensor *t = gguf_at(moments->file, entry->index + (held ? 1 : 0));
     float *d = malloc(2 * count * sizeof(*d)), *scale = d + count;
-    enum status st =
-        d ? file_read(gguf_file(moments->file, 0), t->offset + first * sizeof(*d), d,
-                      count * sizeof(*d), err)
-          : fail(err, ERR_NOMEM, "%s: no memory to read it", t->name);
+    enum status st = d ? read_numbers(moments, t, first, count, d, err)
+                       : fail(err, ERR_NOMEM, "%s: no memory to read it", t->name);
 
     for (size_t i = 0; i < count && st == OK; i++)
         scale[i] = h[i * count + i] > 0 ? sqrtf(d[i] / h[i * count + i]) : 0.0f;
@@ -339,17 +352,15 @@ enum status moments_diagonal(const struct moments *moments,
 {
     const struct gguf_tensor *t = gguf_at(moments->file, entry->index);
     const float *s = factors_of(moments, entry);
-    const struct file *file = gguf_file(moments->file, 0);
     const size_t n = entry->group;
     enum status st = OK;
 
     if (entry->is_diagonal)
-        st = file_read(file, t->offset, diagonal, entry->n * sizeof(*diagonal), err);
+        st = read_numbers(moments, t, 0, entry->n, diagonal, err);
     for (size_t j = 0; j < entry->n && st == OK && !entry->is_diagonal; j++) {
         const uint64_t at = j / n * triangle(n) + triangle(j % n) + j % n;
 
-        st = file_read(file, t->offset + at * sizeof(float), &diagonal[j], sizeof(float),
-                       err);
+        st = read_numbers(moments, t, at, 1, &diagonal[j], err);
     }
     for (size_t j = 0; j < entry->n && st == OK && s; j++)
         diagonal[j] *= s[j] * s[j];

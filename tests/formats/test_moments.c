@@ -146,6 +146,66 @@ Test(moments, survive_the_file)
     fixture_remove(folder);
 }
 
+static enum status read_spoilt(const struct moments *moments, const char *input,
+                               bool held, const char *says)
+{
+    static float h[32 * 32], diagonal[32];
+    struct moments_entry entry;
+    struct error err = {0};
+
+    cr_assert(moments_find(moments, input, &entry));
+    const enum status st = moments_read(moments, &entry, held, h, &err);
+
+    cr_expect(!says || strstr(err.text, says), "%s", err.text);
+    cr_expect_eq(moments_diagonal(moments, &entry, diagonal, &err),
+                 says ? ERR_CORRUPT : OK);
+    return st;
+}
+
+/* A number that is none would poison whatever is rounded by it. */
+Test(moments, that_are_not_finite_are_refused)
+{
+    static const float spoilt[32] = {[3] = NAN};
+    const struct moments_item items[] = {
+        {.name = "blk.0.exps_in", .n = 32},
+        {.name = "blk.0.exps_in.0", .n = 32, .is_diagonal = true},
+        {.name = "blk.1.attn_in", .n = 32}};
+    const struct moments_header header = {.chunk_size = 512};
+    char folder[FIXTURE_PATH], path[FIXTURE_PATH];
+    struct moments_writer *writer = NULL;
+    struct moments *moments = NULL;
+    struct gram whole, diagonal, bad, bad_diagonal;
+    struct error err = {0};
+
+    fixture_folder(folder);
+    fixture_join(path, folder, "m.gguf");
+    cr_assert_eq(gram_new(32, &whole, &err), OK);
+    cr_assert_eq(gram_new(32, &bad, &err), OK);
+    cr_assert_eq(gram_new_diagonal(32, &diagonal, &err), OK);
+    cr_assert_eq(gram_new_diagonal(32, &bad_diagonal, &err), OK);
+    gram_add(&bad, spoilt, 1);
+    gram_add(&bad_diagonal, spoilt, 1);
+    cr_assert_eq(moments_create(path, &header, items, 3, &(struct output_options){0},
+                                &writer, &err),
+                 OK, "%s", err.text);
+    cr_assert_eq(moments_put(writer, 0, &whole, &whole, &err), OK);
+    cr_assert_eq(moments_put(writer, 1, &bad_diagonal, &diagonal, &err), OK);
+    cr_assert_eq(moments_put(writer, 2, &bad, &whole, &err), OK);
+    cr_assert_eq(moments_finish(writer, &err), OK, "%s", err.text);
+    cr_assert_eq(moments_open(path, &moments, &err), OK, "%s", err.text);
+    cr_expect_eq(read_spoilt(moments, "blk.0.exps_in", false, NULL), OK);
+    cr_expect_eq(read_spoilt(moments, "blk.0.exps_in.0", false, "exps_in.0.d: number 3 "),
+                 ERR_CORRUPT);
+    cr_expect_eq(read_spoilt(moments, "blk.1.attn_in", false, "m.gguf: blk.1.attn_in.h"),
+                 ERR_CORRUPT);
+    moments_close(moments);
+    gram_free(&whole);
+    gram_free(&bad);
+    gram_free(&diagonal);
+    gram_free(&bad_diagonal);
+    fixture_remove(folder);
+}
+
 Test(moments, are_cut_into_the_fewest_groups_of_whole_super_blocks)
 {
     static const struct {
