@@ -180,7 +180,8 @@ MUST_CHECK enum status walk_chunk(struct walk *walk, size_t chunk, struct error 
 MUST_CHECK enum status walk_end(struct walk *walk, struct error *err);
 
 /* The caller's bytes; zeros before they are written. What is written counts with the next
- * walk_end(). */
+ * walk_end(), but lies in its place at once: after a stop in between it is there, or in part, and
+ * the step is run again. So say with it which step it is of. */
 MUST_CHECK enum status walk_write_state(struct walk *walk, uint64_t at, const void *bytes,
                                         size_t n, struct error *err);
 MUST_CHECK enum status walk_read_state(struct walk *walk, uint64_t at, void *bytes,

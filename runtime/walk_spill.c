@@ -72,8 +72,12 @@ static enum status go_on(struct spill *spill, const struct walk_options *options
 {
     struct header header = {0};
 
-    if (output_size(spill->file) < sizeof(header))
+    if (output_size(spill->file) < sizeof(header)) {
+        output_discard(
+            spill->file); /* made by opening it, or by a run that did nothing */
+        spill->file = NULL;
         return fail(err, ERR_USAGE, "%s: there is nothing to resume", options->path);
+    }
     if (output_read(spill->file, 0, &header, sizeof(header), err) != OK)
         return err->code;
     if (memcmp(header.magic, magic, sizeof(magic)) != 0 ||

@@ -36,10 +36,11 @@ enum status tally_open(const struct model *model, struct tally *tally, struct er
                                       .n_mats = (size_t)t->ne[2],
                                       .at = tally->n_bytes};
         if (mul_size(entry->n_cols + 1, entry->n_mats, &n))
-            entry->sum2 = arena_array(&tally->arena, n, sizeof(*entry->sum2));
+            entry->sum2 = arena_array(&tally->arena, ++n, sizeof(*entry->sum2));
         if (!entry->sum2)
             return fail(err, ERR_NOMEM, "%s: no memory for its statistics", t->name);
-        entry->counts = entry->sum2 + n - entry->n_mats;
+        entry->steps = entry->sum2 + n - 1;
+        entry->counts = entry->steps - entry->n_mats;
         tally->n_bytes += n * sizeof(*entry->sum2);
         tally->n_entries++;
     }
@@ -100,7 +101,7 @@ uint64_t tally_bytes(const struct tally *tally)
 
 static size_t bytes_of(const struct tally_entry *entry)
 {
-    return (entry->n_cols + 1) * entry->n_mats * sizeof(*entry->sum2);
+    return ((entry->n_cols + 1) * entry->n_mats + 1) * sizeof(*entry->sum2);
 }
 
 enum status tally_save(struct tally *tally, struct walk *walk, struct error *err)
@@ -110,8 +111,11 @@ enum status tally_save(struct tally *tally, struct walk *walk, struct error *err
     for (size_t i = 0; i < tally->n_entries && st == OK; i++) {
         struct tally_entry *entry = &tally->entries[i];
 
-        if (entry->is_new)
+        if (entry->is_new) {
+            assert(*entry->steps == 0);
+            *entry->steps = walk_step(walk) + 1;
             st = walk_write_state(walk, entry->at, entry->sum2, bytes_of(entry), err);
+        }
         entry->is_new = false;
     }
     return st;
@@ -121,9 +125,13 @@ enum status tally_load(struct tally *tally, struct walk *walk, struct error *err
 {
     enum status st = OK;
 
-    for (size_t i = 0; i < tally->n_entries && st == OK; i++)
-        st = walk_read_state(walk, tally->entries[i].at, tally->entries[i].sum2,
-                             bytes_of(&tally->entries[i]), err);
+    for (size_t i = 0; i < tally->n_entries && st == OK; i++) {
+        struct tally_entry *entry = &tally->entries[i];
+
+        st = walk_read_state(walk, entry->at, entry->sum2, bytes_of(entry), err);
+        if (*entry->steps < 1 || *entry->steps > walk_step(walk))
+            memset(entry->sum2, 0, bytes_of(entry));
+    }
     return st;
 }
 

@@ -12,8 +12,12 @@ struct tally_entry {
     size_t n_cols, n_mats;
     double *sum2;   /* [n_mats][n_cols] */
     double *counts; /* [n_mats]; behind the sums */
-    uint64_t at;    /* where they lie in the walk's state */
-    bool is_new;    /* there is something to save */
+    /* Behind the counts: how many steps of the walk were done with the one that read this weight;
+     * 0: none has. A weight is read in one step. Saved sums of a step that did not get to its end are
+     * known by it. */
+    double *steps;
+    uint64_t at; /* where they lie in the walk's state */
+    bool is_new; /* there is something to save */
 };
 
 struct tally {
@@ -31,7 +35,8 @@ MUST_CHECK enum status tally_open(const struct model *model, struct tally *tally
 bool tally_add(struct tally *tally, const struct tap_event *event);
 /* Bytes of all sums, and of the walk's state that keeps them. */
 uint64_t tally_bytes(const struct tally *tally);
-/* Write what is new to the walk's state; read all of it. */
+/* Write what is new to the walk's state, of the step in hand; read all of it but what belongs to
+ * steps that are still to be done. */
 MUST_CHECK enum status tally_save(struct tally *tally, struct walk *walk,
                                   struct error *err);
 MUST_CHECK enum status tally_load(struct tally *tally, struct walk *walk,

@@ -7,7 +7,9 @@
 #include "tests/fixture.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -499,6 +501,7 @@ Test(calibrate, resumes_only_its_own_work, .timeout = 300)
     options.resume = true;
     cr_expect_eq(calibrate_run(model, &text, &options, NULL, &report, &err), ERR_USAGE);
     cr_expect(strstr(err.text, "nothing to resume"), "%s", err.text);
+    cr_expect_not(is_there(".again.gguf.layers.partial"));
     options.resume = false;
     gather_and_stop(&options, 2 * N_CHUNKS + 1);
     options.resume = true;
@@ -513,5 +516,55 @@ Test(calibrate, resumes_only_its_own_work, .timeout = 300)
     cr_expect_eq(calibrate_run(model, &text, &options, NULL, &report, &err), OK, "%s",
                  err.text);
     cr_expect_eq(report.n_resumed, 2);
+    model_close(model);
+}
+
+/* ---- a disk that fails ---- */
+
+static int syncs_left = INT_MAX;
+
+/* In the place of the C library's. */
+int fsync(int fd)
+{
+    if (--syncs_left == 0) {
+        errno = EIO;
+        return -1;
+    }
+    return fdatasync(fd);
+}
+
+/* Sums that were saved, of a step that was not marked as done: it is run again, and counts once. */
+Test(calibrate, counts_a_repeated_step_once, .timeout = 300)
+{
+    struct model *model = open_member("golden/e2b");
+    char path[2][FIXTURE_PATH];
+    char *bytes[2] = {NULL, NULL};
+    size_t n[2] = {0, 0};
+    struct calibrate_report report;
+    struct error err = {0};
+
+    for (int is_broken = 0; is_broken < 2; is_broken++) {
+        struct calibrate_options options = {.imatrix = path[is_broken],
+                                            .arithmetic = ARITH_F32};
+
+        fixture_join(path[is_broken], folder, is_broken ? "broken" : "whole");
+        if (is_broken) {
+            syncs_left = 3; /* one a step */
+            cr_expect_eq(calibrate_run(model, &text, &options, NULL, &report, &err),
+                         ERR_IO);
+            syncs_left = INT_MAX;
+            options.resume = true;
+        }
+        cr_assert_eq(calibrate_run(model, &text, &options, NULL, &report, &err), OK, "%s",
+                     err.text);
+        cr_expect_eq(report.n_resumed, is_broken ? 2 : 0);
+        cr_assert_eq(file_read_all(path[is_broken], 1 << 24, &bytes[is_broken],
+                                   &n[is_broken], &err),
+                     OK);
+    }
+    cr_expect_eq(n[0], n[1]);
+    cr_expect_arr_eq(bytes[0], bytes[1], n[0]);
+    free(bytes[0]);
+    free(bytes[1]);
     model_close(model);
 }
