@@ -65,6 +65,8 @@ static enum status work(const struct reference_call *call, struct ui *ui,
         struct logits_source source = judge_logits(&judge);
 
         facts.n_vocab = source.n_vocab;
+        if (facts.n_entries > facts.n_vocab)
+            facts.n_entries = facts.n_vocab; /* more would stand empty */
         tokenizer_digest(judge.tok, facts.tokenizer);
         judge_name(&judge, facts.source);
         st = verify_reference(&source, &facts, call->output, call->force, call->seed,
@@ -92,8 +94,9 @@ int cmd_reference(int argc, char **argv)
         {"chat", 0, OPTION_FLAG, &call.text.is_chat, NULL,
          "the text is JSONL of conversations; only the model's turns are scored"},
         {"entries", 0, OPTION_INT, &call.n_entries, "N",
-         "pieces kept a token (252: 2048 bytes); as many as the vocabulary: exact", 2,
-         65535},
+         "pieces kept a token (252: 2048 bytes), at most 65535 or the whole vocabulary: "
+         "exact",
+         2, 65535},
         {"arithmetic", 0, OPTION_CHOICE, &arithmetic, "f32|fast",
          "decode weights exactly, or round activations to 8 bits as `run` does (f32)"},
         {"force", 'f', OPTION_FLAG, &call.force, NULL, "overwrite REF"},

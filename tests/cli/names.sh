@@ -42,4 +42,9 @@ for verb in 'logits --ids ids' 'embed --text text'; do
     says 'carat: there: exists already (--force replaces it)'
 done
 
+# as many entries as the vocabulary has pieces are all there are
+run reference "$model" --text "$work/text" --ctx 64 --chunks 1 --entries 65535 -o "$work/all.ref" --json --quiet
+status 0
+prints_part '"record_bytes":32800'
+
 finish
