@@ -465,6 +465,7 @@ Test(own_statistics, go_with_a_conversion_that_was_begun_in_one_file_or_two,
             fixture_join(journal, tiny.folder, begun[is_inline]);
             if (is_begun)
                 fixture_write(journal, "", 0);
+            cr_assert_eq(own_statistics_name(&own, out, &how, &err), OK, "%s", err.text);
             cr_assert_eq(own_statistics_gather(&own, tiny.folder, out, &how, &err), OK,
                          "%s", err.text);
             cr_expect_eq(how.resume, is_begun, "inline %d", is_inline);
