@@ -5,6 +5,10 @@
  * pushing errors around would take them off it.
  */
 #include "convert/feedback.h"
+#include "quantize/compensate/compensate.h"
+
+#include <inttypes.h>
+#include <stdio.h>
 
 /* The embedding of a model with a head of its own: its rows are read, never multiplied. */
 static bool is_input_only(const struct work *work, const struct work_item *item)
@@ -38,4 +42,44 @@ enum status work_decide_method(struct work *work, struct work_item *item,
     else if (quantize_can(item->type, METHOD_SEARCH))
         item->method = METHOD_SEARCH;
     return OK;
+}
+
+/* Whether error feedback would round the item if its input's second moments were known; whose they are. */
+static bool wants_moments(const struct work *work, const struct work_item *item,
+                          char input[MOMENTS_NAME])
+{
+    return (item->method == METHOD_SEARCH || item->method == METHOD_COMPENSATE) &&
+           compensate_can(item->type) && !is_input_only(work, item) &&
+           moments_input(item->e->name, item->e->n_dims == 3 ? 0 : -1, input);
+}
+
+enum status work_note_moments(struct work *work, const char *path, struct error *err)
+{
+    size_t n = 0, n_without = 0;
+    char input[MOMENTS_NAME], first[MOMENTS_NAME] = "";
+
+    if (work->method != METHOD_COMPENSATE || !work->moments)
+        return OK;
+    for (size_t i = 0; i < work->n_items; i++) {
+        const struct work_item *item = &work->items[i];
+        struct moments_entry entry;
+
+        if (!wants_moments(work, item, input))
+            continue;
+        if (moments_find(work->moments, input, &entry) && entry.n != item->e->ne[0])
+            return fail(err, ERR_SHAPE,
+                        "%s: %s has %zu columns (%" PRIu64 " of %s expected)", path,
+                        input, entry.n, item->e->ne[0], item->e->name);
+        if (item->method != METHOD_COMPENSATE && n_without++ == 0)
+            snprintf(first, sizeof(first), "%s", input);
+        n++;
+    }
+    if (n_without == 0)
+        return OK;
+    if (n_without == n)
+        return fail(err, ERR_USAGE,
+                    "%s: nothing of this model's inputs is in it (%s expected)", path,
+                    first);
+    return source_note(work->src, err, "%zu of %zu matrices are searched: %s lacks %s%s",
+                       n_without, n, path, first, n_without > 1 ? " and others" : "");
 }

@@ -497,6 +497,8 @@ enum status work_plan(const char *source, const char *out_path,
         st = fit(work, out_path, options, &types, wider, err);
     if (st == OK)
         st = note_grid(work, err);
+    if (st == OK)
+        st = work_note_moments(work, options->moments, err);
     if (st != OK) {
         work_free(work);
         return st;

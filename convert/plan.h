@@ -84,6 +84,12 @@ MUST_CHECK enum status work_decide_types(struct work *work,
 MUST_CHECK enum status work_decide_method(struct work *work, struct work_item *item,
                                           struct error *err);
 
+/* With compensation, hold the second moments of `path` to the model: ERR_SHAPE for an input of another
+ * width, ERR_USAGE when there is none of all that are wanted; else a note says which matrices are
+ * searched for the lack of them. ERR_NOMEM. */
+MUST_CHECK enum status work_note_moments(struct work *work, const char *path,
+                                         struct error *err);
+
 /* Decide everything. Reads headers, configuration and tokenizer; writes nothing. */
 MUST_CHECK enum status work_plan(const char *source, const char *out_path,
                                  const struct convert_options *options,

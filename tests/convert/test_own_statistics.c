@@ -681,3 +681,43 @@ Test(own_statistics, outlive_a_conversion_that_fails, .timeout = 300)
     cr_expect_str_eq(one, two);
     free(words);
 }
+
+/* Statistics of another model are not passed over in silence. */
+Test(own_statistics, of_another_model_are_told, .timeout = 300)
+{
+    static const struct {
+        enum tiny_kind kind;
+        enum status want;
+        const char *says;
+    } cases[] = {
+        {TINY_E2B, OK, ""},
+        {TINY_MOE, OK, "words.moments lacks"},
+        {TINY_GEMMA3, ERR_SHAPE, "expected)"},
+    };
+    char *words = repeat("It was the best of times, it was the worst of times. ", 200);
+    const struct calibrate_document d = document("words", words);
+    char moments[FIXTURE_PATH];
+    const struct convert_options options = {
+        .type = "Q4_0", .method = METHOD_COMPENSATE, .moments = moments};
+
+    fixture_join(moments, tiny.folder, "words.moments");
+    calibrate_to(&(struct calibrate_options){.moments = moments}, &d);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct plan *plan = NULL;
+        struct error err = {0};
+        struct tiny other;
+        size_t n_noted = 0;
+
+        tiny_begin(&other, cases[i].kind);
+        tiny_write(&other);
+        cr_expect_eq(convert_plan(other.folder, NULL, &options, &plan, &err),
+                     cases[i].want, "%zu: %s", i, err.text);
+        for (size_t k = 0; plan && k < plan->n_notes; k++)
+            n_noted += strstr(plan->notes[k], "words.moments lacks") != NULL;
+        cr_expect_eq(n_noted, i == 1, "%zu: %zu", i, n_noted);
+        cr_expect(plan || strstr(err.text, cases[i].says), "%zu: %s", i, err.text);
+        plan_free(plan);
+        tiny_end(&other);
+    }
+    free(words);
+}
