@@ -134,8 +134,9 @@ enum status containers_open(struct checkpoint *cp, struct error *err)
     enum status st;
 
     if (n_siblings)
-        return fail(err, ERR_USAGE, "%s: one of %u files of a checkpoint: give their folder",
-                    cp->path, n_siblings);
+        return fail(err, ERR_USAGE,
+                    "%s: one of %u files of a checkpoint: give their folder", cp->path,
+                    n_siblings);
     if (is_folder)
         st = open_folder(cp, err);
     else if (is_archive(cp->path))

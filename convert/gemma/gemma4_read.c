@@ -161,9 +161,10 @@ static enum status read_rope(const json_t *config, const char *full_rope,
     if (field_find(config, "rope_scaling"))
         return fail(err, ERR_UNSUPPORTED, "rope_scaling is not supported for this model");
     if (json_object_get(ropes, "rope_type") || json_object_get(ropes, "rope_theta"))
-        return fail(err, ERR_UNSUPPORTED,
-                    "rope_parameters is one for all layers (one for full_attention and one "
-                    "for sliding_attention expected)");
+        return fail(
+            err, ERR_UNSUPPORTED,
+            "rope_parameters is one for all layers (one for full_attention and one "
+            "for sliding_attention expected)");
     st = field_f32(config, "rope_theta", 1e6, &out->rope_base, err);
     if (st == OK)
         st = field_f32(config, "rope_local_base_freq", 1e4, &out->rope_base_swa, err);

@@ -336,8 +336,8 @@ static enum status put_added(const struct token_source *source, struct model *mo
         const json_t *token = json_array_get(source->added, i);
         const json_t *id = json_object_get(token, "id");
 
-        st = put_described(source, model, json_is_integer(id) ? json_integer_value(id) : -1,
-                           token, err);
+        st = put_described(source, model,
+                           json_is_integer(id) ? json_integer_value(id) : -1, token, err);
     }
     return st;
 }

@@ -102,8 +102,9 @@ static void odd_heads(struct tiny *tiny)
 
 static void rope_for_all(struct tiny *tiny)
 {
-    json_object_set_new(tiny->text, "rope_parameters",
-                        json_pack("{s:s,s:f}", "rope_type", "default", "rope_theta", 1e6));
+    json_object_set_new(
+        tiny->text, "rope_parameters",
+        json_pack("{s:s,s:f}", "rope_type", "default", "rope_theta", 1e6));
 }
 
 static void unknown_quantization(struct tiny *tiny)

@@ -378,7 +378,8 @@ Test(made, vocabularies_end_where_either_configuration_says)
         bool ends_a, ends_b;
     } cases[] = {
         {"{\"text_config\":{\"eos_token_id\":[1,2]}}", true, false},
-        {"{\"eos_token_id\":[1,3],\"text_config\":{\"eos_token_id\":[1,2]}}", false, true},
+        {"{\"eos_token_id\":[1,3],\"text_config\":{\"eos_token_id\":[1,2]}}", false,
+         true},
         {"{\"eos_token_id\":null,\"text_config\":{\"eos_token_id\":[1,2]}}", true, false},
     };
 

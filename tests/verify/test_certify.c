@@ -131,8 +131,9 @@ Test(certify, one_row_of_zeros_is_seen)
     struct certificate got = certify(E2B, false);
 
     cr_expect_not(find(&got, "tensors")->holds);
-    cr_expect_not_null(strstr(find(&got, "tensors")->detail, "blk.1.ffn_up.weight: row 7"),
-                       "%s", find(&got, "tensors")->detail);
+    cr_expect_not_null(
+        strstr(find(&got, "tensors")->detail, "blk.1.ffn_up.weight: row 7"), "%s",
+        find(&got, "tensors")->detail);
 }
 
 /* Loaders go by keys that the source knows nothing of. */
