@@ -1,14 +1,21 @@
 /*
- * fuzz_moments.c - every entry of a file of second moments that opens can be found and read
+ * fuzz_moments.c - every entry of a file of second moments that opens can be found, and read or refused
  */
 #include "formats/moments/moments.h"
 #include "tests/fuzz/fuzz_folder.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes);
 
 enum { SIDE_MOST = 256 };
+
+/* Only a number that is not finite may stand in the way. */
+static void expect_read(enum status st, const struct error *err)
+{
+    expect(st == OK || (st == ERR_CORRUPT && strstr(err->text, "is not finite")));
+}
 
 static void read_entry(const struct moments *moments, const struct moments_entry *e)
 {
@@ -17,10 +24,10 @@ static void read_entry(const struct moments *moments, const struct moments_entry
 
     expect(h != NULL);
     for (int held = 0; held < 2; held++)
-        expect(moments_read(moments, e, held, h, &err) == OK);
-    expect(moments_diagonal(moments, e, h, &err) == OK);
-    expect(moments_read_square(moments, e, false, e->n / 2, e->n - e->n / 2, h, &err) ==
-           OK);
+        expect_read(moments_read(moments, e, held, h, &err), &err);
+    expect_read(moments_diagonal(moments, e, h, &err), &err);
+    expect_read(
+        moments_read_square(moments, e, false, e->n / 2, e->n - e->n / 2, h, &err), &err);
     free(h);
 }
 
