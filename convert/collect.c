@@ -157,8 +157,6 @@ static enum status check_head(struct source *src, const struct source_tensor *he
                               bool skim, bool *is_used, struct error *err)
 {
     const struct source_tensor *table = checkpoint_find(src->cp, "embed_tokens.weight");
-    const json_t *tied =
-        json_object_get(checkpoint_config(src->cp), "tie_word_embeddings");
     bool same = false;
     enum status st;
 
@@ -173,7 +171,8 @@ static enum status check_head(struct source *src, const struct source_tensor *he
                            head->found);
     return source_note(
         src, err, "%s differs from the embedding: an untied head is kept%s", head->found,
-        json_is_false(tied) ? "" : " although tie_word_embeddings is not false");
+        checkpoint_is_untied(src->cp) ? ""
+                                      : " although tie_word_embeddings is not false");
 }
 
 /* K = V layers have no values of their own; some tools store a copy of the keys, as they are before

@@ -80,11 +80,11 @@ struct adapter {
 /* Read and judge the configuration: kind, and every key that would change the result in a way
  * not merged here is refused by name. */
 MUST_CHECK enum status adapter_read_config(struct adapter *ad, struct error *err);
-/* The scale of a group whose rank is `rank`; checks the rank against the configuration. Rank 0: no
- * tensor shows it, and what the configuration says counts. */
+/* The scale of a group whose rank is `rank`, by the patterns that match `asked`; checks the rank
+ * against the configuration. Rank 0: no tensor shows it, and what the configuration says counts. */
 MUST_CHECK enum status adapter_scale(const struct adapter *ad,
-                                     const struct adapter_group *group, uint64_t rank,
-                                     double *scale, struct error *err);
+                                     const struct adapter_group *group, const char *asked,
+                                     uint64_t rank, double *scale, struct error *err);
 
 /* ---- adapter_tensors.c ---- */
 

@@ -269,9 +269,10 @@ static const json_t *of_module(const struct adapter *ad, const char *pattern,
 }
 
 enum status adapter_scale(const struct adapter *ad, const struct adapter_group *group,
-                          uint64_t rank, double *scale, struct error *err)
+                          const char *asked, uint64_t rank, double *scale,
+                          struct error *err)
 {
-    const json_t *r = of_module(ad, "rank_pattern", "r", group->asked), *alpha;
+    const json_t *r = of_module(ad, "rank_pattern", "r", asked), *alpha;
     const bool is_lora = ad->kind == ADAPTER_LORA;
     const double said = r ? json_number_value(r) : 8.0;
 
@@ -293,8 +294,7 @@ enum status adapter_scale(const struct adapter *ad, const struct adapter_group *
                     "%s: %s: r is %g in adapter_config.json and %" PRIu64
                     " in the tensors, so its scale is not known",
                     ad->folder, group->path, said, rank);
-    alpha =
-        of_module(ad, "alpha_pattern", is_lora ? "lora_alpha" : "alpha", group->asked);
+    alpha = of_module(ad, "alpha_pattern", is_lora ? "lora_alpha" : "alpha", asked);
     *scale = (alpha ? json_number_value(alpha) : 8.0) /
              (json_is_true(json_object_get(ad->config, "use_rslora")) ? sqrt((double)rank)
                                                                       : (double)rank);

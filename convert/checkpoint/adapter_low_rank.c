@@ -378,17 +378,6 @@ static const char *asked_of(struct adapter *ad, const struct adapter_group *grou
     return arena_printf(&ad->cp->arena, "%s%s", group->asked, t->name + n);
 }
 
-static enum status scale_of(struct adapter *ad, const struct adapter_group *group,
-                            const struct source_tensor *t, uint64_t rank, double *scale,
-                            struct error *err)
-{
-    struct adapter_group named = *group;
-
-    named.asked = asked_of(ad, group, t);
-    return named.asked ? adapter_scale(ad, &named, rank, scale, err)
-                       : fail(err, ERR_NOMEM, "%s: no memory to merge into it", t->name);
-}
-
 enum status low_rank_merge(struct adapter *ad, const struct adapter_group *group,
                            const struct adapter_target *to, struct error *err)
 {
@@ -408,8 +397,10 @@ enum status low_rank_merge(struct adapter *ad, const struct adapter_group *group
     st = group->role[ROLE_EMBEDDING_A] || group->role[ROLE_EMBEDDING_B]
              ? merge_embedding(ad, group, to, &m, err)
              : merge_linear(ad, group, to, &m, err);
+    const char *asked = st == OK ? asked_of(ad, group, to->t) : NULL;
     if (st == OK)
-        st = scale_of(ad, group, to->t, m.rank, &scale, err);
+        st = asked ? adapter_scale(ad, group, asked, m.rank, &scale, err)
+                   : fail(err, ERR_NOMEM, "%s: no memory to merge into it", to->t->name);
     if (st != OK)
         return st;
     m.scale = (float)scale;

@@ -466,16 +466,6 @@ static enum status name_files(struct adapter *ad, const char *path, struct error
     return ad->folder ? OK : fail(err, ERR_NOMEM, "no memory for a path");
 }
 
-/* Whether the head has weights of its own, as config.json says it. */
-static bool is_untied(const struct checkpoint *cp)
-{
-    static const char key[] = "tie_word_embeddings";
-    const json_t *text = json_object_get(cp->config, "text_config");
-
-    return json_is_false(json_object_get(cp->config, key)) ||
-           json_is_false(json_object_get(text, key));
-}
-
 /* A stored copy of the embedding is no head of its own: what is merged into one changes the other. */
 static enum status drop_tied_head(struct checkpoint *cp, struct error *err)
 {
@@ -483,7 +473,7 @@ static enum status drop_tied_head(struct checkpoint *cp, struct error *err)
     struct source_tensor *head = catalogue_find(cp, "lm_head.weight");
     bool same = false;
 
-    if (!table || !head || is_untied(cp))
+    if (!table || !head || checkpoint_is_untied(cp))
         return OK;
     const enum status st = source_equal(table, head, false, &same, err);
     if (st != OK || !same)

@@ -46,7 +46,7 @@ static enum status merge_loha(struct adapter *ad, const struct adapter_group *gr
                                 cols);
     }
     if (st == OK)
-        st = adapter_scale(ad, group, m.rank, &scale, err);
+        st = adapter_scale(ad, group, group->asked, m.rank, &scale, err);
     if (st != OK)
         return st;
     m.scale = (float)scale;
@@ -149,7 +149,7 @@ static enum status merge_lokr(struct adapter *ad, const struct adapter_group *gr
                   ad->folder, group->path, d1[0], d1[1], d2[0], d2[1], source_rows(t),
                   source_cols(t));
     if (st == OK)
-        st = adapter_scale(ad, group, rank, &scale, err);
+        st = adapter_scale(ad, group, group->asked, rank, &scale, err);
     if (st != OK)
         return st;
     kron->rows2 = d2[0];

@@ -276,6 +276,15 @@ const json_t *checkpoint_config(const struct checkpoint *cp)
     return cp->config;
 }
 
+bool checkpoint_is_untied(const struct checkpoint *cp)
+{
+    static const char key[] = "tie_word_embeddings";
+    const json_t *text = json_object_get(cp->config, "text_config");
+
+    return json_is_false(json_object_get(cp->config, key)) ||
+           json_is_false(json_object_get(text, key));
+}
+
 const char *checkpoint_layout(const struct checkpoint *cp)
 {
     return cp->layout;

@@ -120,6 +120,8 @@ MUST_CHECK enum status checkpoint_open(const char *path, const struct convert_lo
 
 const char *checkpoint_folder(const struct checkpoint *cp);
 const json_t *checkpoint_config(const struct checkpoint *cp); /* config.json */
+/* True when config.json says that the head has weights of its own. */
+bool checkpoint_is_untied(const struct checkpoint *cp);
 const char *checkpoint_layout(
     const struct checkpoint *cp); /* "2 shards, BF16", "1 shard, AWQ 4 bit g32" */
 uint64_t checkpoint_bytes(const struct checkpoint *cp); /* of all weights files */
