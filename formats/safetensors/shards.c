@@ -113,22 +113,6 @@ static enum status open_one(struct shards *set, const char *path, struct error *
     return st;
 }
 
-static enum status open_names(struct shards *set, const char *folder,
-                              const char *const *names, size_t n, struct error *err)
-{
-    enum status st = OK;
-
-    for (size_t i = 0; i < n && st == OK; i++) {
-        struct arena arena = {0};
-        char *path = arena_printf(&arena, "%s/%s", folder, names[i]);
-
-        st = path ? open_one(set, path, err)
-                  : fail(err, ERR_NOMEM, "%s: no memory to open it", names[i]);
-        arena_free(&arena);
-    }
-    return st;
-}
-
 /* ---- one list ---- */
 
 static enum status same_bytes(const struct shards *set, const struct tensor *a,
@@ -208,6 +192,24 @@ static enum status gather(struct shards *set, struct error *err)
     return st;
 }
 
+/* ---- opening several ---- */
+
+static enum status open_names(struct shards *set, const char *folder,
+                              const char *const *names, size_t n, struct error *err)
+{
+    enum status st = OK;
+
+    for (size_t i = 0; i < n && st == OK; i++) {
+        struct arena arena = {0};
+        char *path = arena_printf(&arena, "%s/%s", folder, names[i]);
+
+        st = path ? open_one(set, path, err)
+                  : fail(err, ERR_NOMEM, "%s: no memory to open it", names[i]);
+        arena_free(&arena);
+    }
+    return st == OK ? gather(set, err) : st;
+}
+
 /* ---- without an index ---- */
 
 /* model.safetensors, else all of model*.safetensors, else the only one. */
@@ -217,12 +219,9 @@ static enum status open_listed(struct shards *set, const char *folder,
     const char *single = single_name;
     const char **names = listing->names;
     size_t n = 0;
-    enum status st;
 
-    if (listing_has(listing, single_name)) {
-        st = open_names(set, folder, &single, 1, err);
-        return st == OK ? gather(set, err) : st;
-    }
+    if (listing_has(listing, single_name))
+        return open_names(set, folder, &single, 1, err);
     for (size_t i = 0; i < listing->n; i++)
         if (strncmp(listing->names[i], "model", 5) == 0)
             names[n++] = listing->names[i]; /* never ahead of where it reads */
@@ -232,8 +231,7 @@ static enum status open_listed(struct shards *set, const char *folder,
         return fail(err, ERR_USAGE,
                     "%s: no weights: no %s, no %s, and %zu other .safetensors files",
                     folder, index_name, single_name, listing->n);
-    st = open_names(set, folder, names, n, err);
-    return st == OK ? gather(set, err) : st;
+    return open_names(set, folder, names, n, err);
 }
 
 /* ---- what the index gets wrong ---- */
@@ -327,8 +325,6 @@ static enum status open_indexed(struct shards *set, const char *folder,
         st = open_listed(set, folder, listing, err);
     } else if (st == OK) {
         st = open_names(set, folder, index.shards, index.n_shards, err);
-        if (st == OK)
-            st = gather(set, err);
         if (st == OK)
             compare_index(set, &index, path);
     }
