@@ -12,9 +12,10 @@ struct tensor_figures {
     double bound; /* of its type, in the same measure; 0: must be equal */
     uint64_t n_different_rows; /* rows whose bytes are not those of plain rounding */
     bool is_finite;
-    double
-        row_share; /* the worst row's RMS error over what its type allows a row; 0 without a bound */
-    uint64_t row; /* which one, counted through all matrices */
+    /* The worst row's RMS error over what its type allows a row, 0 without a bound; and which row,
+     * counted through all matrices. */
+    double row_share;
+    uint64_t row;
 };
 
 /* Compare tensor i of `file` with tensor j of `source`, of the same shape. When `exact`, count rows

@@ -211,7 +211,6 @@ static const char *find_answer(const struct tokenizer *tok, const char *prompt,
 static enum status add_texts(struct build *build, const char *prompt, const char *whole,
                              struct error *err)
 {
-    const char *answer;
     int32_t *given = NULL, *scored = NULL;
     size_t n_given = 0, n_scored = 0;
     enum status st =
@@ -219,7 +218,7 @@ static enum status add_texts(struct build *build, const char *prompt, const char
                          TOKENIZE_SPECIAL | TOKENIZE_BOS, &given, &n_given, err);
 
     if (st == OK) {
-        answer = find_answer(build->tok, prompt, given, n_given, whole);
+        const char *answer = find_answer(build->tok, prompt, given, n_given, whole);
         st = tokenizer_encode(build->tok, answer, strlen(answer), TOKENIZE_SPECIAL,
                               &scored, &n_scored, err);
     }

@@ -105,18 +105,17 @@ struct interval figures_bootstrap(const double *num, const double *den, size_t n
                                   uint64_t seed)
 {
     double n = (double)n_blocks;
-    double *ratios = malloc(RESAMPLES * sizeof(*ratios));
+    double *ratios;
     uint64_t state = seed;
     struct interval out = {0};
 
-    if (!ratios || n_blocks < 2 || n_blocks > UINT32_MAX) {
-        free(ratios);
+    if (n_blocks < 2 || n_blocks > UINT32_MAX)
         return out;
-    }
-    if (n_blocks < BOOTSTRAPPED) {
-        free(ratios);
+    if (n_blocks < BOOTSTRAPPED)
         return of_few(num, den, n_blocks);
-    }
+    ratios = malloc(RESAMPLES * sizeof(*ratios));
+    if (!ratios)
+        return out;
     for (int i = 0; i < RESAMPLES; i++)
         ratios[i] = resample(num, den, n_blocks, &state);
     figures_sort(ratios, RESAMPLES);

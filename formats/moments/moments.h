@@ -131,8 +131,9 @@ struct moments_entry {
 /* False when the file has nothing on this input. */
 bool moments_find(const struct moments *moments, const char *input,
                   struct moments_entry *entry);
-/* What is read is finite: ERR_CORRUPT names the file, the tensor and the number that is not; ERR_IO. */
-/* Read all squares, n * group floats; `held` chooses the held-out half. */
+
+/* Read all squares, n * group floats; `held` chooses the held-out half. ERR_CORRUPT, here and below, names
+ * the file, the tensor and the first number that is not finite; ERR_IO. */
 MUST_CHECK enum status moments_read(const struct moments *moments,
                                     const struct moments_entry *entry, bool held,
                                     float *h, struct error *err);
