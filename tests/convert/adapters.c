@@ -157,3 +157,14 @@ void adapters_product(double *w, const float *b, const float *a, size_t out, siz
             for (size_t k = 0; k < RANK; k++)
                 w[o * in + i] += SCALE * (double)b[o * RANK + k] * (double)a[k * in + i];
 }
+
+void adapters_finish(struct tiny *tiny, struct adapter_files *ad, const char *name,
+                     double *want, size_t n_want)
+{
+    struct model *model = adapters_merged(tiny, ad);
+
+    adapters_expect(model, name, want, n_want);
+    model_close(model);
+    free(want);
+    adapters_end(tiny, ad);
+}

@@ -48,6 +48,10 @@ struct model *adapters_merged(const struct tiny *tiny, const struct adapter_file
 /* Expect opening it to be refused in a sentence that has this text. */
 void adapters_refused(const struct tiny *tiny, const char *adapter, const char *says);
 
+/* The merged model must have these numbers in one tensor; then everything goes, `want` too. */
+void adapters_finish(struct tiny *tiny, struct adapter_files *ad, const char *name,
+                     double *want, size_t n_want);
+
 /* The place of a tensor; n_tensors when there is none. */
 size_t adapters_place(const struct model *model, const char *name);
 /* A tensor's n numbers; and those of the checkpoint itself. Owned: free(). */

@@ -19,6 +19,17 @@ static size_t q_elements(struct tiny *tiny, size_t *out, size_t *in)
     return *out * *in;
 }
 
+/* A base, and an adapter with a pair of factors for its layer 0's q_proj. */
+static void begin_with_pair(struct tiny *tiny, struct adapter_files *ad)
+{
+    size_t out, in;
+
+    adapters_begin(tiny, ad, TINY_E2B);
+    q_elements(tiny, &out, &in);
+    adapters_add(ad, Q0 ".lora_A.weight", RANK, in, 0);
+    adapters_add(ad, Q0 ".lora_B.weight", out, RANK, 0);
+}
+
 Test(adapter_files, its_own_name_in_a_path_and_modules_of_the_towers_change_nothing)
 {
     struct tiny tiny;
@@ -34,13 +45,9 @@ Test(adapter_files, its_own_name_in_a_path_and_modules_of_the_towers_change_noth
     const float *b = adapters_add(&ad, Q0 ".lora_B.french.weight", out, RANK, 0);
     adapters_write(&ad, PEFT);
     double *want = adapters_stored(&tiny, "layers.0.self_attn.q_proj.weight");
-    struct model *model = adapters_merged(&tiny, &ad);
 
     adapters_product(want, b, a, out, in);
-    adapters_expect(model, "blk.0.attn_q.weight", want, n);
-    model_close(model);
-    free(want);
-    adapters_end(&tiny, &ad);
+    adapters_finish(&tiny, &ad, "blk.0.attn_q.weight", want, n);
 }
 
 Test(adapter_files, the_file_of_its_weights_names_it_too)
@@ -50,12 +57,8 @@ Test(adapter_files, the_file_of_its_weights_names_it_too)
     struct model *model = NULL;
     struct error err = {0};
     char path[FIXTURE_PATH];
-    size_t out, in;
 
-    adapters_begin(&tiny, &ad, TINY_E2B);
-    q_elements(&tiny, &out, &in);
-    adapters_add(&ad, Q0 ".lora_A.weight", RANK, in, 0);
-    adapters_add(&ad, Q0 ".lora_B.weight", out, RANK, 0);
+    begin_with_pair(&tiny, &ad);
     adapters_write(&ad, PEFT);
     fixture_join(path, ad.folder, "adapter_model.safetensors");
     cr_expect_eq(adapters_open(&tiny, path, &model, &err), OK, "%s", err.text);
@@ -85,14 +88,12 @@ Test(adapter_files, numbers_that_are_text_and_weights_in_two_forms_are_refused)
     struct adapter_files ad;
     size_t out, in;
 
-    adapters_begin(&tiny, &ad, TINY_E2B);
-    q_elements(&tiny, &out, &in);
-    adapters_add(&ad, Q0 ".lora_A.weight", RANK, in, 0);
-    adapters_add(&ad, Q0 ".lora_B.weight", out, RANK, 0);
+    begin_with_pair(&tiny, &ad);
     adapters_write(&ad, "{\"peft_type\": \"LORA\", \"r\": 3, \"lora_alpha\": \"6\"}");
     adapters_refused(&tiny, ad.folder, "lora_alpha: a number expected");
     adapters_write(&ad, "{\"peft_type\": \"LORA\", \"r\": true, \"lora_alpha\": 6}");
     adapters_refused(&tiny, ad.folder, "r: a number expected");
+    q_elements(&tiny, &out, &in);
     adapters_add(&ad, Q0 ".weight", out, in, 0);
     adapters_write(&ad, PEFT);
     adapters_refused(&tiny, ad.folder, "a whole weight beside factors");
@@ -148,12 +149,8 @@ Test(adapter_files, patterns_that_posix_cannot_say_are_refused)
     struct tiny tiny;
     struct adapter_files ad;
     char config[256];
-    size_t out, in;
 
-    adapters_begin(&tiny, &ad, TINY_E2B);
-    q_elements(&tiny, &out, &in);
-    adapters_add(&ad, Q0 ".lora_A.weight", RANK, in, 0);
-    adapters_add(&ad, Q0 ".lora_B.weight", out, RANK, 0);
+    begin_with_pair(&tiny, &ad);
     for (size_t i = 0; i < sizeof(expressions) / sizeof(expressions[0]); i++) {
         snprintf(config, sizeof(config),
                  "{\"peft_type\": \"LORA\", \"r\": 3, \"alpha_pattern\": {\"%s\": 6}}",
@@ -212,12 +209,8 @@ Test(adapter_files, another_template_or_tokenizer_beside_it_is_said)
 {
     struct tiny tiny;
     struct adapter_files ad;
-    size_t out, in;
 
-    adapters_begin(&tiny, &ad, TINY_E2B);
-    q_elements(&tiny, &out, &in);
-    adapters_add(&ad, Q0 ".lora_A.weight", RANK, in, 0);
-    adapters_add(&ad, Q0 ".lora_B.weight", out, RANK, 0);
+    begin_with_pair(&tiny, &ad);
     adapters_write(&ad, PEFT);
     write_template(tiny.folder, "{{ bos_token }}");
     write_template(ad.folder, "{{ bos_token }}");
@@ -248,14 +241,10 @@ Test(adapter_files, two_whole_kronecker_factors_take_the_rank_of_the_configurati
     adapters_write(&ad, "{\"peft_type\": \"LOKR\", \"r\": 8, \"alpha\": 8, "
                         "\"rank_pattern\": {\"q_proj\": 4}}"); /* alpha / r is 2 */
     double *want = adapters_stored(&tiny, "layers.0.self_attn.q_proj.weight");
-    struct model *model = adapters_merged(&tiny, &ad);
 
     for (size_t o = 0; o < out; o++)
         for (size_t i = 0; i < in; i++)
             want[o * in + i] += SCALE * (double)w1[o / (out / 2) * 4 + i / (in / 4)] *
                                 (double)w2[o % (out / 2) * (in / 4) + i % (in / 4)];
-    adapters_expect(model, "blk.0.attn_q.weight", want, n);
-    model_close(model);
-    free(want);
-    adapters_end(&tiny, &ad);
+    adapters_finish(&tiny, &ad, "blk.0.attn_q.weight", want, n);
 }
